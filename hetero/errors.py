@@ -1,0 +1,66 @@
+"""The errors that hetero raises on purpose.
+
+A message is up to three parts: the problem with its values, the person's line (or model node) that
+made it, and one thing to try. The parts stay on the exception: `.problem`, `.where`, `.hint`.
+"""
+
+from __future__ import annotations
+
+
+class HeteroError(Exception):
+    """Base of them all; keeps its parts so that a caller can add to them."""
+
+    def __init__(self, problem: str, *, where: str = "", hint: str = "") -> None:
+        self.problem, self.where, self.hint = problem, where, hint
+        lines = [problem]
+        if where:
+            lines.append(f"  made at {where}")
+        if hint:
+            lines.append(f"  try: {hint}")
+        super().__init__("\n".join(lines))
+
+    def at(self, where: str) -> HeteroError:
+        """The same error with a place, unless it has one already."""
+        if self.where or not where:
+            return self
+        return type(self)(self.problem, where=where, hint=self.hint)
+
+
+class ShapeError(HeteroError, ValueError):
+    """The shapes do not fit the op."""
+
+
+class DTypeError(HeteroError, TypeError):
+    """The dtypes do not fit the op or the device."""
+
+
+class AttributeValueError(HeteroError, ValueError):
+    """An attribute of an op is missing, unknown or out of range."""
+
+
+class AxisError(HeteroError, ValueError, IndexError):
+    """An axis or an index lies outside the tensor."""
+
+
+class GraphError(HeteroError, ValueError):
+    """A graph, or a file that should hold one, is not valid."""
+
+
+class ModelError(HeteroError, ValueError):
+    """A model file is damaged, hostile, or uses what hetero does not cover."""
+
+
+class BackendError(HeteroError, LookupError):
+    """The backend or device is not there, or cannot do what was asked."""
+
+
+class DeviceError(HeteroError, RuntimeError):
+    """A device failed, vanished or ran out of memory while it worked."""
+
+
+class ConfigError(HeteroError, ValueError):
+    """A setting or an environment variable holds a value that means nothing."""
+
+
+class SingularError(HeteroError, ArithmeticError):
+    """A matrix has no answer to what was asked: singular, or not positive definite."""
