@@ -1,5 +1,5 @@
 """The op table: importing this fills `hetero.op.OPS`."""
 
-from hetero.ops import control, elementwise, late, linalg, movement, reduction
+from hetero.ops import control, conv, elementwise, late, linalg, movement, nn, pool, reduction
 
-__all__ = ["control", "elementwise", "late", "linalg", "movement", "reduction"]
+__all__ = ["control", "conv", "elementwise", "late", "linalg", "movement", "nn", "pool", "reduction"]
