@@ -49,9 +49,8 @@ def out_sizes(
     ceil: bool = False,
 ) -> Shape:
     """(n, c, *s) -> sizes of the spatial axes behind the windows"""
-    made = tuple(
-        out_size(*args, ceil) for args in zip(x.known[2:], kernel, strides, dilations, before, after, strict=True)
-    )
+    each = zip(x.known[2:], kernel, strides, dilations, before, after, strict=True)
+    made = tuple(out_size(n, k, s, d, b, a, ceil) for n, k, s, d, b, a in each)
     if any(isinstance(n, int) and n < 1 for n in made):
         raise ShapeError(
             f"{name}: a window of {kernel}, dilated by {dilations}, does not fit {show(x.known)} padded by "
