@@ -1,5 +1,33 @@
 """The op table: importing this fills `hetero.op.OPS`."""
 
-from hetero.ops import control, conv, elementwise, late, linalg, movement, nn, pool, reduction
+from hetero.ops import (
+    control,
+    conv,
+    cumulative,
+    elementwise,
+    indexing,
+    late,
+    linalg,
+    movement,
+    nn,
+    pool,
+    random,
+    reduction,
+    sorting,
+)
 
-__all__ = ["control", "conv", "elementwise", "late", "linalg", "movement", "nn", "pool", "reduction"]
+__all__ = [
+    "control",
+    "conv",
+    "cumulative",
+    "elementwise",
+    "indexing",
+    "late",
+    "linalg",
+    "movement",
+    "nn",
+    "pool",
+    "random",
+    "reduction",
+    "sorting",
+]
