@@ -1,0 +1,51 @@
+"""The backend that is always there: NumPy on the host, the reference for all others."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from hetero.graph.ir import Graph, Node
+from hetero.op import Array, TensorType, Types
+from hetero.spi import YES, Buffer, Device, Probe, Support
+from hetero_numpy.executable import NumpyExecutable
+
+
+class NumpyBackend:
+    """One host device. Buffers are NumPy arrays, which hetero never writes to once they are made."""
+
+    name = "numpy"
+
+    def probe(self) -> Probe:
+        device = Device("numpy", 0, f"NumPy {np.__version__} on the host", _memory_bytes(), host=True)
+        return Probe((device,), version=np.__version__)
+
+    def support(self, node: Node, types: Types, outs: Types, device: Device) -> Support:
+        """Every primitive op by its reference; composites are taken apart, so that their parts can be fused."""
+        if node.op.composite:
+            return Support(False, f"{node.op.name} is run as its parts")
+        if node.op.kind == "late":
+            return Support(False, "a late node has no meaning before the graph is specialised")
+        return YES
+
+    def compile(self, graph: Graph, device: Device) -> NumpyExecutable:
+        return NumpyExecutable(graph)
+
+    def from_host(self, array: Array, device: Device) -> Buffer:
+        """The array itself when it is read-only, else a copy."""
+        return array.copy() if array.flags.writeable else array
+
+    def to_host(self, buffer: Buffer, type: TensorType, device: Device) -> Array:
+        return buffer
+
+    def synchronize(self, device: Device) -> None:
+        """Nothing is ever under way: NumPy has finished when it returns."""
+
+
+def _memory_bytes() -> int:
+    """Physical memory; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

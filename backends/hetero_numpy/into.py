@@ -1,0 +1,106 @@
+"""Ops that write where they are told: op name -> a function of (inputs, attributes) that fills `out`.
+
+Every entry gives what the op's reference gives; an op that is not here runs by its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hetero.op import OPS, Array, Attrs
+from hetero_numpy.special import erf
+
+Into: TypeAlias = Callable[..., Any]  # (*arrays, out=array)
+
+
+def _rsqrt(x: Array, out: Array) -> None:
+    np.sqrt(x, out=out)
+    np.divide(1, out, out=out)
+
+
+def _cast(x: Array, out: Array) -> None:
+    with np.errstate(all="ignore"):
+        np.copyto(out, x.real if x.dtype.kind == "c" and out.dtype.kind not in "cb" else x, casting="unsafe")
+
+
+def _where(condition: Array, x: Array, y: Array, out: Array) -> None:
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+
+
+def _copy(x: Array, out: Array) -> None:
+    np.copyto(out, x)
+
+
+def _round(x: Array, out: Array) -> None:
+    np.rint(x, out=out) if x.dtype.kind in "fc" else np.copyto(out, x)
+
+
+def _erf(x: Array, out: Array) -> None:
+    erf(x, out)
+
+
+# An op whose reference is the ufunc itself needs no entry: `into` takes the ufunc.
+_SPECIAL: dict[str, Into] = {"rsqrt": _rsqrt, "cast": _cast, "where": _where, "round": _round, "erf": _erf}
+_REDUCE: dict[str, np.ufunc] = {
+    "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
+    "any": np.logical_or, "all": np.logical_and,
+}  # fmt: skip
+_SAFE = "same_kind"
+
+
+def into(name: str, attrs: Attrs) -> Into | None:
+    """The function that runs op `name` into `out=`, or None."""
+    if name in _SPECIAL:
+        return _SPECIAL[name]
+    if name in _REDUCE:
+        return _reduction(_REDUCE[name], attrs)
+    if name in _MOVES:
+        return _MOVES[name](attrs)
+    reference = OPS[name].reference
+    if name == "matmul":
+        return np.matmul
+    return reference if isinstance(reference, np.ufunc) else None
+
+
+def _reduction(ufunc: np.ufunc, attrs: Attrs) -> Into:
+    axes, keepdims = tuple(attrs["axes"]), bool(attrs["keepdims"])
+
+    def run(x: Array, out: Array) -> None:
+        ufunc.reduce(x, axis=axes, keepdims=keepdims, out=out, dtype=out.dtype)
+
+    return run
+
+
+def _view_copy(name: str) -> Callable[[Attrs], Into]:
+    """A movement that NumPy does as a view: the view, then one copy."""
+
+    def make(attrs: Attrs) -> Into:
+        reference = OPS[name].reference
+
+        def run(x: Array, out: Array) -> None:
+            np.copyto(out, reference(x, **attrs))
+
+        return run
+
+    return make
+
+
+def _concat(attrs: Attrs) -> Into:
+    axis = int(attrs["axis"])
+
+    def run(*arrays: Array, out: Array) -> None:
+        np.concatenate(arrays, axis, out=out)
+
+    return run
+
+
+_MOVES: Mapping[str, Callable[[Attrs], Into]] = {
+    "permute": _view_copy("permute"),
+    "broadcast_to": _view_copy("broadcast_to"),
+    "slice": _view_copy("slice"),
+    "concat": _concat,
+}

@@ -1,0 +1,197 @@
+"""From a static graph to something that runs: optimise, take composites apart, split by device, compile.
+
+A node that the device refuses goes to the host, if HETERO_FALLBACK says so; otherwise every refusal is reported.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hetero import config, registry, stats
+from hetero.errors import BackendError
+from hetero.graph.ir import Graph, Node, Port
+from hetero.graph.build import compact
+from hetero.graph.passes import optimize
+from hetero.graph.passes.decompose import decompose
+from hetero.op import Array, TensorType, Types
+from hetero.spi import Backend, Buffer, Device, Executable, Missing, unsupported
+from hetero.stats import Fallback
+
+
+class FallbackWarning(UserWarning):
+    """An op runs on another device than the one asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Part of a graph on one device. `takes` and `gives` are value numbers of the whole graph."""
+
+    device: Device
+    executable: Executable
+    takes: tuple[int, ...]
+    gives: tuple[int, ...]
+    ops: Mapping[str, int]  # op -> nodes, as it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled graph. Call with buffers of `device`; gives buffers of `device`."""
+
+    graph: Graph
+    device: Device
+    segments: tuple[Segment, ...]
+    fallbacks: tuple[Fallback, ...] = field(default=())
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest of the segments' peaks: each runs alone."""
+        return max((s.executable.peak_bytes for s in self.segments), default=0)
+
+    def __call__(self, *buffers: Buffer) -> tuple[Buffer, ...]:
+        for fallback in self.fallbacks:
+            stats.count_fallback(fallback)
+        if len(self.segments) == 1 and self.segments[0].device == self.device:
+            segment = self.segments[0]
+            _count(segment)
+            return segment.executable(*buffers)
+        return self._run_segments(buffers)
+
+    def _run_segments(self, buffers: Sequence[Buffer]) -> tuple[Buffer, ...]:
+        held = _Held(self.graph.types)
+        for port, buffer in zip(self.graph.inputs, buffers, strict=True):
+            held.put(port.value, self.device, buffer)
+        for i, array in self.graph.constants.items():
+            held.put_constant(i, array)
+        for segment in self.segments:
+            _count(segment)
+            outs = segment.executable(*[held.get(i, segment.device) for i in segment.takes])
+            for i, buffer in zip(segment.gives, outs, strict=True):
+                held.put(i, segment.device, buffer)
+        return tuple(held.get(p.value, self.device) for p in self.graph.outputs)
+
+
+def _count(segment: Segment) -> None:
+    for op, n in segment.ops.items():
+        stats.count(op, segment.device.name, n)
+
+
+class _Held:
+    """Buffers of values on the devices that have them; copies are made when another one asks."""
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+        self._at: dict[int, dict[Device, Buffer]] = {}
+
+    def put(self, value: int, device: Device, buffer: Buffer) -> None:
+        self._at.setdefault(value, {})[device] = buffer
+
+    def put_constant(self, value: int, array: Array) -> None:
+        self.put(value, registry.find("numpy"), array)
+
+    def get(self, value: int, device: Device) -> Buffer:
+        places = self._at[value]
+        if device not in places:
+            source, buffer = next(iter(places.items()))
+            places[device] = move(buffer, self._types[value], source, device)
+        return places[device]
+
+
+def move(buffer: Buffer, type: TensorType, source: Device, to: Device) -> Buffer:
+    """A copy of the buffer on another device, by way of the host, counted."""
+    if source == to:
+        return buffer
+    array = buffer if source.host else registry.load(source.backend).to_host(buffer, type, source)
+    if not source.host:
+        stats.count_copy(source.name, "host", array.nbytes)
+    if to.host:
+        return array
+    stats.count_copy("host", to.name, array.nbytes)
+    return registry.load(to.backend).from_host(array, to)
+
+
+def compile(graph: Graph, device: Device, fallback: str | None = None) -> Program:
+    """`graph`, which must be static, ready to run on `device`."""
+    backend = registry.load(device.backend)
+    graph = lower(graph, backend, device)
+    missing = unsupported(backend, graph, device)
+    if not missing:
+        stats.count_event("compile")
+        return Program(graph, device, (_segment(graph, backend, device),))
+    policy = fallback or config.fallback()
+    if policy == "error":
+        raise _refusal(missing, device)
+    host = registry.find("numpy")
+    reasons = tuple(Fallback(m.node.op.name, device.name, host.name, m.reason) for m in missing)
+    if policy == "warn":
+        for reason in dict.fromkeys(reasons):
+            warnings.warn(f"{reason.op} runs on {host}, not on {device}: {reason.reason}", FallbackWarning, stacklevel=3)
+    stats.count_event("compile")
+    return Program(graph, device, tuple(_split(graph, device, host, {id(m.node) for m in missing})), reasons)
+
+
+def lower(graph: Graph, backend: Backend, device: Device) -> Graph:
+    """Optimised, with the composites taken apart that the device does not take whole."""
+
+    def whole(node: Node, types: Types, outs: Types) -> bool:
+        return bool(backend.support(node, types, outs, device))
+
+    return optimize(decompose(optimize(graph), whole))
+
+
+def _refusal(missing: Sequence[Missing], device: Device) -> BackendError:
+    lines = Counter(f"{m.node.label}: {m.reason}" for m in missing)
+    return BackendError(
+        f"{device} cannot run {len(missing)} of the ops: " + "; ".join(lines),
+        hint="HETERO_FALLBACK=allow runs these on the host, and counts it; or choose another device",
+    )
+
+
+def _segment(graph: Graph, backend: Backend, device: Device) -> Segment:
+    executable = backend.compile(graph, device)
+    ops = Counter(n.op.name for n in executable.graph.nodes)
+    takes = tuple(p.value for p in graph.inputs)
+    return Segment(device, executable, takes, tuple(p.value for p in graph.outputs), ops)
+
+
+def _split(graph: Graph, device: Device, host: Device, refused: set[int]) -> list[Segment]:
+    """As few segments as the order allows: each takes all that can run on its device by then."""
+    waiting = list(graph.nodes)
+    ready = {p.value for p in graph.inputs} | set(graph.constants)
+    runs: list[tuple[Device, list[Node]]] = []
+    at = host if waiting and id(waiting[0]) in refused else device
+    while waiting:
+        now: list[Node] = []
+        later: list[Node] = []
+        for node in waiting:
+            mine = (id(node) in refused) == (at == host)
+            if mine and ready.issuperset(node.inputs):
+                now.append(node)
+                ready.update(node.outputs)
+            else:
+                later.append(node)
+        if now:
+            runs.append((at, now))
+        waiting, at = later, device if at == host else host
+    return [_part(graph, where, nodes) for where, nodes in runs]
+
+
+def _part(graph: Graph, device: Device, nodes: Sequence[Node]) -> Segment:
+    """The nodes as a graph of their own, compiled."""
+    members = set(map(id, nodes))
+    made = {i for n in nodes for i in n.outputs}
+    wanted = {p.value for p in graph.outputs}
+    takes = [i for i in dict.fromkeys(i for n in nodes for i in n.inputs) if i not in made | set(graph.constants)]
+    gives = [i for i in made if i in wanted or any(id(u) not in members for u in graph.uses.get(i, ()))]
+    part = Graph(
+        tuple(nodes),
+        graph.types,
+        tuple(Port(f"in{i}", i) for i in takes),
+        tuple(Port(f"out{i}", i) for i in sorted(gives)),
+        {i: a for i, a in graph.constants.items()},
+        graph.name,
+    )
+    segment = _segment(compact(part), registry.load(device.backend), device)
+    return Segment(device, segment.executable, tuple(takes), tuple(sorted(gives)), segment.ops)

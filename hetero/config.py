@@ -1,0 +1,33 @@
+"""Settings from the environment, read when they are first needed and checked when they are read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hetero.errors import ConfigError
+
+FALLBACKS = ("error", "warn", "allow")
+
+
+def backend() -> list[str]:
+    """HETERO_BACKEND: devices in order of preference, `numpy` when unset."""
+    text = os.environ.get("HETERO_BACKEND", "").strip() or "numpy"
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def fallback() -> str:
+    """HETERO_FALLBACK: what happens to an op that the device cannot run; `error` when unset."""
+    text = os.environ.get("HETERO_FALLBACK", "").strip() or "error"
+    if text not in FALLBACKS:
+        raise ConfigError(f"HETERO_FALLBACK is {text!r}", hint=f"set it to one of {', '.join(FALLBACKS)}")
+    return text
+
+
+def cache_dir() -> Path:
+    """HETERO_CACHE_DIR, else the platform's place for caches. It may not exist, nor be writable."""
+    told = os.environ.get("HETERO_CACHE_DIR", "").strip()
+    if told:
+        return Path(told)
+    base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.environ.get("LOCALAPPDATA", "").strip()
+    return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "hetero"

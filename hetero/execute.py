@@ -1,0 +1,145 @@
+"""Runs ops and graphs on the device in use, counts what happened, and moves data when it must."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from hetero import config, registry, stats
+from hetero import dtype as dt
+from hetero.compile import Program, compile, move
+from hetero.errors import BackendError, DTypeError, GraphError
+from hetero.graph.build import Builder, weak
+from hetero.graph.ir import Graph, bind_sizes, canonical, plug_runner
+from hetero.op import OPS, Array, Attrs, Op, TensorType, Types
+from hetero.select import current_device, device_of
+from hetero.spi import Buffer, Device
+from hetero.stages import run_in_stages
+
+PROGRAMS = 1024  # compiled eager ops kept
+SHAPES = 32  # compiled specialisations kept for each graph
+
+_programs: OrderedDict[Any, Program] = OrderedDict()
+_lock = RLock()
+
+
+def upload(array: Array, device: Device) -> Buffer:
+    """A buffer on `device` with a copy of `array`, counted unless the device is the host itself."""
+    if not device.host:
+        stats.count_copy("host", device.name, array.nbytes)
+    return registry.load(device.backend).from_host(array, device)
+
+
+def download(buffer: Buffer, type: TensorType, device: Device) -> Array:
+    """The buffer's value on the host, counted unless it is there already."""
+    if device.host:
+        return buffer
+    array = registry.load(device.backend).to_host(buffer, type, device)
+    stats.count_copy(device.name, "host", array.nbytes)
+    return array
+
+
+def call(
+    op: Op, buffers: Sequence[Buffer], types: Types, attrs: Attrs, device: Device
+) -> tuple[tuple[Buffer, ...], Types]:
+    """One op on buffers of `device`, compiled once for its types and attributes."""
+    full = op.complete(attrs)
+    policy = config.fallback()
+    key = (op.name, types, canonical(full), device, policy)
+    with _lock:
+        program = _programs.get(key)
+        if program is not None:
+            _programs.move_to_end(key)
+    if program is None:
+        builder = Builder(op.name, track=False)
+        refs = [builder.input(f"in{i}", t) for i, t in enumerate(types)]
+        outs = builder.emit(op, refs, full)
+        if any(r.type.shape is None for r in outs):
+            return _call_on_host(op, buffers, types, full, device, policy)
+        program = compile(builder.build(outs), device, policy)
+        with _lock:
+            _programs[key] = program
+            while len(_programs) > PROGRAMS:
+                _programs.popitem(last=False)
+    return program(*buffers), tuple(program.graph.output_types.values())
+
+
+def _call_on_host(
+    op: Op, buffers: Sequence[Buffer], types: Types, attrs: Attrs, device: Device, policy: str
+) -> tuple[tuple[Buffer, ...], Types]:
+    """An op whose output shape depends on values: by its reference, on the host."""
+    if not device.host:
+        reason = f"the shape of what {op.name} gives depends on the values"
+        if policy == "error":
+            raise BackendError(f"{device} cannot run {op.name}: {reason}", hint="HETERO_FALLBACK=allow runs it on the host")
+        stats.count_fallback(stats.Fallback(op.name, device.name, "numpy:0", reason))
+    arrays = tuple(download(b, t, device) for b, t in zip(buffers, types, strict=True))
+    made = op.evaluate(arrays, attrs)
+    stats.count(op.name, "numpy:0")
+    outs = tuple(TensorType(a.shape, a.dtype) for a in made)
+    return tuple(a if device.host else upload(a, device) for a in made), outs
+
+
+def run(graph: Graph, feed: Mapping[str, Any], device: str | Device | None = None) -> dict[str, Array]:
+    """`graph.run`: NumPy arrays in and out, by name."""
+    target = device_of(device)
+    arrays = check_feed(graph, feed)
+    program = program_for(graph, {n: a.shape for n, a in arrays.items()}, target)
+    if program is None:
+        return run_in_stages(graph, arrays, target, config.fallback())
+    buffers = [upload(a, target) for a in arrays.values()]
+    outs = program(*buffers)
+    types = program.graph.output_types
+    return {n: download(b, t, target) for b, (n, t) in zip(outs, types.items(), strict=True)}
+
+
+def program_for(graph: Graph, shapes: Mapping[str, tuple[int, ...]], device: Device) -> Program | None:
+    """The graph compiled for inputs of these shapes, from the cache where it was before; None: it needs values."""
+    cache: OrderedDict[Any, Program | None] = graph.__dict__.setdefault("_programs", OrderedDict())
+    key = (tuple(shapes.items()), device, config.fallback())
+    with _lock:
+        if key in cache:
+            cache.move_to_end(key)
+            return cache[key]
+    sizes = bind_sizes(graph.input_types, shapes)
+    special = graph.specialize(sizes) if sizes or not graph.static else graph
+    program = compile(special, device) if special.static else None
+    with _lock:
+        cache[key] = program
+        while len(cache) > SHAPES:
+            cache.popitem(last=False)
+    return program
+
+
+def check_feed(graph: Graph, feed: Mapping[str, Any]) -> dict[str, Array]:
+    """The inputs as arrays in the graph's order; every missing, unknown or mistyped one reported at once."""
+    wanted = graph.input_types
+    missing, unknown = [n for n in wanted if n not in feed], [n for n in feed if n not in wanted]
+    if missing or unknown:
+        said = [f"missing {', '.join(map(repr, missing))}"] * bool(missing)
+        said += [f"unknown {', '.join(map(repr, unknown))}"] * bool(unknown)
+        raise GraphError(f"inputs of {graph.name}: {'; '.join(said)}", hint=f"it takes {', '.join(wanted)}")
+    arrays = {name: _as_array(feed[name], type) for name, type in wanted.items()}
+    wrong = [f"{n!r} wants {wanted[n].dtype.name}, got {a.dtype.name}" for n, a in arrays.items() if a.dtype != wanted[n].dtype]
+    if wrong:
+        raise DTypeError(f"inputs of {graph.name}: {'; '.join(wrong)}", hint="convert it: array.astype('...')")
+    return arrays
+
+
+def _as_array(value: Any, type: TensorType) -> Array:
+    """Arrays keep their dtype; Python numbers and lists take the input's."""
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
+        return np.asarray(value)
+    try:
+        return np.asarray(value, type.dtype)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise DTypeError(f"{value!r:.80} is no {type}: {e}") from e
+
+
+plug_runner(run)
+
+__all__ = ["call", "check_feed", "current_device", "device_of", "download", "move", "program_for", "run", "upload"]

@@ -1,0 +1,63 @@
+"""Finds backends by entry point. A backend is imported when it is loaded, not before."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from hetero.errors import BackendError
+from hetero.spi import Backend, Device, Probe
+
+GROUP = "hetero.backends"
+
+
+def available() -> list[str]:
+    """Names of the installed backends, whether or not their device is here."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+@cache
+def load(name: str) -> Backend:
+    """The backend called `name`, imported once. A name with two different owners is refused."""
+    found: dict[str, EntryPoint] = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+    if not found:
+        raise BackendError(
+            f"no backend is called {name!r}",
+            hint=f"one of {', '.join(available())}; or install the package that brings {name!r}",
+        )
+    if len(found) > 1:
+        raise BackendError(f"{name!r} is claimed by {' and '.join(sorted(found))}", hint="uninstall one of them")
+    (entry,) = found.values()
+    try:
+        backend = entry.load()()
+    except Exception as e:  # device libraries fail in every way there is; the cause is kept
+        raise BackendError(f"backend {name!r} is installed but does not open: {e!r}") from e
+    if not isinstance(backend, Backend):
+        raise BackendError(f"{entry.value} is not a hetero.spi.Backend", hint="see backends/README.md")
+    return backend
+
+
+@cache
+def probe(name: str) -> Probe:
+    """What the backend finds on this machine, asked once."""
+    return load(name).probe()
+
+
+def devices(name: str) -> tuple[Device, ...]:
+    """The devices of a backend; a BackendError with its reason and remedy when there are none."""
+    found = probe(name)
+    if not found.devices:
+        raise BackendError(f"backend {name!r} has no device here: {found.reason}", hint=found.fix)
+    return found.devices
+
+
+def find(name: str) -> Device:
+    """The device called `name`: `opencl:1`, or `opencl` for its first."""
+    backend, _, index = name.partition(":")
+    found = devices(backend)
+    if not index:
+        return found[0]
+    for device in found:
+        if str(device.index) == index:
+            return device
+    raise BackendError(f"no device is called {name!r}", hint=f"one of {', '.join(map(str, found))}")

@@ -1,0 +1,67 @@
+"""Which device is in use: a `with hetero.use(...)` block, else HETERO_BACKEND, else `numpy`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from hetero import config, registry
+from hetero.errors import BackendError, HeteroError
+from hetero.spi import Device
+
+_used: ContextVar[Device | None] = ContextVar("hetero_device", default=None)
+_chosen: dict[tuple[str, ...], Device] = {}  # HETERO_BACKEND as read -> its device, looked for once
+
+
+def current_device() -> Device:
+    """The device that new tensors and runs go to."""
+    used = _used.get()
+    if used is not None:
+        return used
+    names = tuple(config.backend())
+    device = _chosen.get(names)
+    if device is None:
+        device = _chosen[names] = choose(names)
+    return device
+
+
+def device_of(name: str | Device | None) -> Device:
+    """The device called `name`, a device as it is, or for None the one in use."""
+    if name is None:
+        return current_device()
+    if isinstance(name, Device):
+        return name
+    return choose([part.strip() for part in name.split(",")])
+
+
+@contextmanager
+def use(*names: str | Device) -> Iterator[Device]:
+    """Inside the block, `names[0]` is in use, or the first of several that is there."""
+    if not names:
+        raise BackendError("use wants the name of a backend or device", hint="with hetero.use('opencl'): ...")
+    first = names[0]
+    device = first if isinstance(first, Device) else choose([n if isinstance(n, str) else n.name for n in names])
+    token = _used.set(device)
+    try:
+        yield device
+    finally:
+        _used.reset(token)
+
+
+def choose(names: Sequence[str]) -> Device:
+    """The first of `names` that has a device here. `auto`: any but numpy, then numpy."""
+    wrong: list[HeteroError] = []
+    for name in _spelt_out(names):
+        try:
+            return registry.find(name)
+        except BackendError as e:
+            wrong.append(e)
+    if len(wrong) == 1:
+        raise wrong[0]
+    raise BackendError("; ".join(e.problem for e in wrong), hint="; ".join(e.hint for e in wrong if e.hint))
+
+
+def _spelt_out(names: Sequence[str]) -> list[str]:
+    others = [n for n in registry.available() if n != "numpy"]
+    return [n for name in names for n in ([*others, "numpy"] if name == "auto" else [name])]
