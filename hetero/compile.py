@@ -9,11 +9,12 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from hetero import config, registry, stats
 from hetero.errors import BackendError
 from hetero.graph.ir import Graph, Node, Port
-from hetero.graph.build import compact
+from hetero.graph.build import Builder, Ref, compact, rewrite
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose
 from hetero.op import Array, TensorType, Types
@@ -138,7 +139,16 @@ def lower(graph: Graph, backend: Backend, device: Device) -> Graph:
     def whole(node: Node, types: Types, outs: Types) -> bool:
         return bool(backend.support(node, types, outs, device))
 
-    return optimize(decompose(optimize(graph), whole))
+    lowered = optimize(decompose(optimize(graph), whole))
+    return rewrite(lowered, partial(_lower_bodies, backend, device))
+
+
+def _lower_bodies(
+    backend: Backend, device: Device, builder: Builder, node: Node, refs: tuple[Ref, ...]
+) -> Sequence[Ref] | None:
+    """The bodies of loops and branches, lowered too."""
+    bodies = {k: lower(v, backend, device) for k, v in node.attrs.items() if isinstance(v, Graph)}
+    return builder.emit(node.op, refs, dict(node.attrs) | bodies) if bodies else None
 
 
 def _refusal(missing: Sequence[Missing], device: Device) -> BackendError:

@@ -11,14 +11,35 @@ from hetero.spi import Backend, Device, Probe
 GROUP = "hetero.backends"
 
 
+_added: dict[str, Backend] = {}
+
+
 def available() -> list[str]:
     """Names of the installed backends, whether or not their device is here."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    return sorted({entry.name for entry in entry_points(group=GROUP)} | set(_added))
+
+
+def add(backend: Backend) -> None:
+    """A backend made in this process, beside the installed ones; a name is taken once."""
+    if backend.name in available():
+        raise BackendError(f"a backend is already called {backend.name!r}", hint="give it another name")
+    _added[backend.name] = backend
+
+
+def remove(name: str) -> None:
+    """Take back what `add` brought."""
+    del _added[name]
+    probe.cache_clear()
+
+
+def load(name: str) -> Backend:
+    """The backend called `name`, imported when it is first asked for."""
+    return _added[name] if name in _added else _installed(name)
 
 
 @cache
-def load(name: str) -> Backend:
-    """The backend called `name`, imported once. A name with two different owners is refused."""
+def _installed(name: str) -> Backend:
+    """From its entry point. A name with two different owners is refused."""
     found: dict[str, EntryPoint] = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
     if not found:
         raise BackendError(

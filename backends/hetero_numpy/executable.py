@@ -44,7 +44,7 @@ class NumpyExecutable:
         self.graph = fuse(graph)
         plan = plan_memory(self.graph, placed=_placed)
         self._steps = [_step(self.graph, node) for node in self.graph.nodes]
-        scratch = (s.scratch_bytes for s in self._steps if isinstance(s, RegionStep))
+        scratch = (s.scratch_bytes for s in self._steps if isinstance(s, RegionStep | ScanStep | CondStep))
         self.peak_bytes = plan.peak_bytes + max(scratch, default=0)
         self._arena_bytes = plan.arena_bytes
         self._places = [self._place(i, o) for i, o in plan.offsets.items()]
@@ -91,8 +91,8 @@ def _placed(node: Node) -> bool:
 
 
 def _step(graph: Graph, node: Node) -> Step:
-    if node.op.name == "fused":
-        return RegionStep(graph, node)
+    if node.op.name in CONTROL:
+        return CONTROL[node.op.name](graph, node)
     if node.op.name in VIEWS:
         return partial(_view, node.inputs[0], node.outputs[0], concrete(graph.types[node.outputs[0]].known))
     run = into(node.op.name, node.attrs)
@@ -142,6 +142,49 @@ class RegionStep:
             if values[i] is None:
                 values[i] = new()
         self._region([values[i] for i in self._inputs], [values[i] for i, _ in self._outputs])
+
+
+class ScanStep:
+    """A loop: the body compiled once, each step's outputs written into their row."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self._node = node
+        self._body = NumpyExecutable(node.attrs["body"])
+        self._carried, self._scanned = int(node.attrs["carried"]), int(node.attrs["scanned"])
+        self._stacked = [_maker(graph, i) for i in node.outputs[self._carried :]]
+        self.scratch_bytes = self._body.peak_bytes
+
+    def __call__(self, values: Values) -> None:
+        inputs = [values[i] for i in self._node.inputs]
+        state, rest = inputs[: self._carried], inputs[self._carried + self._scanned :]
+        xs = inputs[self._carried : self._carried + self._scanned]
+        ys = [new() for new in self._stacked]
+        steps = range(xs[0].shape[0])
+        for t in reversed(steps) if self._node.attrs["reverse"] else steps:
+            out = self._body(*state, *[x[t] for x in xs], *rest)
+            state = out[: self._carried]
+            for y, row in zip(ys, out[self._carried :], strict=True):
+                y[t] = row
+        for i, array in zip(self._node.outputs, [*state, *ys], strict=True):
+            values[i] = array
+
+
+class CondStep:
+    """A branch: both bodies compiled, one run."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self._node = node
+        self._branches = {True: NumpyExecutable(node.attrs["then"]), False: NumpyExecutable(node.attrs["otherwise"])}
+        self.scratch_bytes = max(b.peak_bytes for b in self._branches.values())
+
+    def __call__(self, values: Values) -> None:
+        chosen, *inputs = [values[i] for i in self._node.inputs]
+        values_out = self._branches[bool(chosen)](*inputs)
+        for i, array in zip(self._node.outputs, values_out, strict=True):
+            values[i] = array
+
+
+CONTROL: dict[str, Callable[[Graph, Node], Step]] = {"fused": RegionStep, "scan": ScanStep, "cond": CondStep}
 
 
 def _maker(graph: Graph, value: int) -> Callable[[], Array]:

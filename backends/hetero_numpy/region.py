@@ -80,7 +80,7 @@ class Region:
     def _run(self, slots: Sequence[tuple[int, Array]], blocks: Sequence[Index]) -> None:
         pool = [np.empty(self._block_size * width, np.uint8) for width in self._buffers]
         table: list[Array] = [_NOTHING] * self._values
-        extent: tuple[int, ...] = ()
+        extent: tuple[int, ...] | None = None
         whole = [_stretched(a, self.shape) for _, a in slots]
         with np.errstate(all="ignore"):  # a warning inside a block names no line of the person's
             for block in blocks:
