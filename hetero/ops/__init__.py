@@ -1,6 +1,7 @@
 """The op table: importing this fills `hetero.op.OPS`."""
 
 from hetero.ops import (
+    bits,
     control,
     conv,
     cumulative,
@@ -17,6 +18,7 @@ from hetero.ops import (
 )
 
 __all__ = [
+    "bits",
     "control",
     "conv",
     "cumulative",
