@@ -77,11 +77,10 @@ def demo(
 
 
 def own_files() -> list[Path]:
-    """hetero's README and pyproject where this is a checkout, and Python, TOML and kernel files as installed."""
+    """hetero's README and pyproject where this is a checkout, and Python and kernel files as installed."""
     here = [Path(n) for n in ("README.md", "pyproject.toml") if Path(n).is_file()]
     installed: list[Path] = []
-    for package, pattern, count in (("hetero", "*.py", 3), ("hetero_opencl", "profiles/*.toml", 1),
-                                    ("hetero_numpy", "profiles/*.toml", 1), ("hetero_kernels", "*.ker", 3)):  # fmt: skip
+    for package, pattern, count in (("hetero", "*.py", 3), ("hetero_kernels", "*.ker", 3)):
         root = Path(str(package_files(package)))
         found = sorted(root.glob(pattern), key=lambda p: (-p.stat().st_size, p.name))
         installed += found[:count]

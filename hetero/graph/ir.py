@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from hetero.dim import Size
 
 
+SPECIALIZE = "give the dimensions values first: graph.specialize({'name': 8})"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One application of an op. `where` is the person's file and line, `name` the node's name in a model file."""
@@ -156,12 +159,27 @@ class Graph:
 
         save(self, path)
 
+    @staticmethod
+    def load(path: str) -> Graph:
+        """The graph that `save` wrote to `path`; a GraphError for anything else."""
+        from hetero.graph.store import load
+
+        return load(path)
+
     @cached_property
     def peak_bytes(self) -> int:
-        """Most bytes of intermediate and output values alive at once, as planned by liveness."""
+        """Most bytes of intermediates and outputs at once: as planned for the optimised, fused graph, inputs apart.
+
+        A backend may need scratch beside it; `Executable.peak_bytes` has that too.
+        """
+        from hetero.graph.passes import optimize
+        from hetero.graph.passes.decompose import decompose, nothing_whole
+        from hetero.graph.passes.fuse import fuse
         from hetero.graph.passes.memory import plan_memory
 
-        return plan_memory(self).peak_bytes
+        if not self.static:
+            raise ShapeError(f"{self.name} has open shapes, so its memory is not known", hint=SPECIALIZE)
+        return plan_memory(fuse(optimize(decompose(optimize(self), nothing_whole)))).peak_bytes
 
     def evaluate(self, *arrays: Array) -> tuple[Array, ...]:
         """The outputs, by the reference of each op, in NumPy: the oracle of every backend."""

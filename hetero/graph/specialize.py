@@ -44,8 +44,16 @@ def resolve(builder: Builder, node: Node, refs: tuple[Ref, ...], sizes: Mapping[
         return builder.emit(node.op, refs, attrs)
     if any(r.type.shape is None for r in refs):
         return None
-    answer = rule(node.attrs["rule"])(builder, node.attrs["payload"], refs)
+    answer = _ask(builder, node, refs)
     return None if isinstance(answer, Need) else answer
+
+
+def _ask(builder: Builder, node: Node, refs: Sequence[Ref]) -> Sequence[Ref] | Need:
+    """The rule's answer. A payload that makes no sense to its rule comes from a damaged file."""
+    try:
+        return rule(node.attrs["rule"])(builder, node.attrs["payload"], refs)
+    except (KeyError, TypeError, IndexError, AttributeError) as e:
+        raise GraphError(f"{node.label} cannot be resolved: {type(e).__name__}: {e}") from e
 
 
 def needs(graph: Graph) -> dict[int, tuple[int, ...]]:
@@ -59,7 +67,7 @@ def needs(graph: Graph) -> dict[int, tuple[int, ...]]:
             builder.share(graph.constants[i]) if i in graph.constants else builder.input(f"i{k}", graph.types[i])
             for k, i in enumerate(node.inputs)
         ]
-        answer = rule(node.attrs["rule"])(builder, node.attrs["payload"], refs)
+        answer = _ask(builder, node, refs)
         if isinstance(answer, Need):
             found[position] = tuple(node.inputs[i] for i in answer.inputs)
     return found

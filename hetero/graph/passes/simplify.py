@@ -39,12 +39,14 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _is(builder: Builder, ref: Ref, value: float) -> bool:
-    """A constant with this value everywhere, its sign included."""
+    """A constant with this value everywhere, the sign of zero included."""
     array = builder.known(ref)
     if array is None or not array.size or dt.kind(array.dtype) == "b":
         return False
-    same = array == np.asarray(value).astype(array.dtype)
-    return bool(np.all(same)) and not (value == 0 and dt.kind(array.dtype) in "fc" and np.any(np.signbit(array.real)))
+    same = bool(np.all(array == np.asarray(value).astype(array.dtype)))
+    if same and value == 0 and dt.kind(array.dtype) in "fc":
+        return bool(np.all(np.signbit(array.real) == np.signbit(value)))
+    return same
 
 
 def _neutral_right(value: float) -> Rule:
@@ -177,32 +179,24 @@ def _through_broadcasts(builder: Builder, node: Node, refs: tuple[Ref, ...], mak
     return tuple(out)
 
 
-def _sink_reshape(builder: Builder, node: Node, refs: tuple[Ref, ...], makers: Makers) -> Ref | None:
-    """f(reshape(x), reshape(y), scalar) is reshape(f(x, y, scalar)): reshapes meet, cancel, and leave fusion free"""
-    sources: list[Ref] = []
-    shape = None
-    for ref in refs:
-        maker = makers.get(ref.index)
-        if maker is not None and maker.op.name == "reshape" and _drops_ones(builder, maker):
-            source = Ref(builder, maker.inputs[0])
-            if shape is not None and (shape, whole) != (source.type.shape, ref.type.shape):
-                return None
-            shape, whole = source.type.shape, ref.type.shape
-            sources.append(source)
-        elif ref.type.size == 1 and ref.type.rank == 0:
-            sources.append(ref)
-        else:
-            return None
-    if shape is None:
+def _sink(builder: Builder, node: Node, refs: tuple[Ref, ...], makers: Makers) -> Ref | None:
+    """f(move(x), move(y), scalar) is move(f(x, y, scalar)): moves meet, cancel, and leave fusion free
+
+    `move` is a broadcast, which then has less to compute, or the reshape that a reduction leaves behind.
+    """
+    moved = {ref.index: makers[ref.index] for ref in refs if ref.index in makers and _movable(builder, makers[ref.index])}
+    forms = {(m.op.name, builder.types[m.inputs[0]].shape, builder.types[m.outputs[0]].shape) for m in moved.values()}
+    if len(forms) != 1 or any(ref.index not in moved and ref.type.shape != () for ref in refs):
         return None
-    made = builder.emit(node.op, sources, node.attrs)[0]
-    return builder("reshape", made, shape=refs[0].type.shape if len(refs) == 1 else whole)  # pyright: ignore[reportPossiblyUnboundVariable]
+    ((name, _, shape),) = forms
+    sources = [Ref(builder, moved[r.index].inputs[0]) if r.index in moved else r for r in refs]
+    return builder(name, builder.emit(node.op, sources, node.attrs)[0], shape=shape)
 
 
-def _drops_ones(builder: Builder, maker: Node) -> bool:
-    """A reshape from (..., 1): what a reduction leaves behind"""
+def _movable(builder: Builder, maker: Node) -> bool:
+    """A broadcast, or a reshape from (..., 1)."""
     source = builder.types[maker.inputs[0]].known
-    return len(source) > 1 and source[-1] == 1
+    return maker.op.name == "broadcast_to" or (maker.op.name == "reshape" and len(source) > 1 and source[-1] == 1)
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -227,4 +221,4 @@ RULES: dict[str, tuple[Rule, ...]] = {
 
 for _op in OPS.values():
     if _op.elementwise:
-        RULES[_op.name] = (*RULES.get(_op.name, ()), _sink_reshape)
+        RULES[_op.name] = (*RULES.get(_op.name, ()), _sink)

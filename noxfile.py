@@ -1,0 +1,112 @@
+"""Everything a contributor runs. Plain `nox` does lint, types and tests; `nox -l` lists the rest.
+
+Tests run on every Python of PYTHONS that answers here. HETERO_PYTHONS="3.10,3.13" asks for these, and one that is
+missing then fails. HETERO_REQUIRE names the backends that must have a device: a missing one fails too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+REQUIRE = os.environ.get("HETERO_REQUIRE", "numpy,opencl")
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
+
+
+def _answers(version: str) -> bool:
+    """Whether `pythonX.Y` runs (a shim may be there and not run)."""
+    try:
+        asked = [f"python{version}", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip() == version
+    except OSError:
+        return False
+
+
+def _pythons() -> list[str]:
+    asked = os.environ.get("HETERO_PYTHONS", "")
+    if asked:
+        return [v.strip() for v in asked.split(",")]
+    return [v for v in SUPPORTED if _answers(v)] or [".".join(map(str, sys.version_info[:2]))]
+
+
+PYTHONS = _pythons()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and who may import whom."""
+    session.install("-e", ".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """pyright, strict."""
+    session.install("-e", ".[test,types]", "nox", "asv_runner")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite on every backend; arguments go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs, env={"HETERO_REQUIRE": REQUIRE})
+
+
+@nox.session(python="3.10")
+def oldest(session: nox.Session) -> None:
+    """The core on the oldest NumPy that is promised (Lava needs it), without the importers' extras."""
+    session.install("-e", ".", "pytest", "hypothesis", "numpy==1.26.4")
+    session.run("pytest", "tests/core", "hetero/testing", "--hetero-backend=numpy", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Damaged and hostile files, many more than in the tests: HETERO_FUZZ_EXAMPLES of each kind."""
+    session.install("-e", ".[test]")
+    examples = os.environ.get("HETERO_FUZZ_EXAMPLES", "20000")
+    session.run("pytest", "tests", "-k", "fuzz", *session.posargs, env={"HETERO_FUZZ_EXAMPLES": examples})
+
+
+@nox.session
+def arrayapi(session: nox.Session) -> None:
+    """The public array-api-tests suite, from the checkout that ARRAY_API_TESTS names."""
+    checkout = os.environ.get("ARRAY_API_TESTS")
+    if not checkout:
+        session.error("set ARRAY_API_TESTS to a checkout of data-apis/array-api-tests with its submodule")
+    session.install("-e", ".[test]", "-r", f"{checkout}/requirements.txt", "pytest-xdist")
+    session.chdir(checkout)
+    env = {"ARRAY_API_TESTS_MODULE": "hetero", "HETERO_BACKEND": os.environ.get("HETERO_BACKEND", "numpy"),
+           "HETERO_FALLBACK": "allow"}  # fmt: skip
+    session.run("pytest", "--max-examples=5", "-q", "-p", "no:cacheprovider", "array_api_tests", *session.posargs, env=env)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every benchmark once, quickly, so that none rots; `nox -s bench -- --bench Gelu` for one."""
+    session.install("-e", ".[test]", "asv>=0.6.3", "virtualenv")
+    session.run("asv", "machine", "--yes", silent=True)
+    session.run("asv", "run", "--python=same", "--quick", "--show-stderr", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """What users get: the wheel made from the sdist, tried away from the source tree."""
+    out = session.create_tmp()
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", out)
+    made = sorted(f for f in os.listdir(out) if f.endswith(".whl"))[-1]
+    session.install(f"{out}/{made}[test]")
+    session.chdir(out)
+    session.run("hetero", "doctor")
+    session.run("pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "hetero.testing", "--hetero-backend=numpy")
