@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -69,7 +70,23 @@ _fallbacks: Counter[Fallback] = Counter()
 _copies: Counter[str] = Counter()
 _bytes: Counter[str] = Counter()
 _events: Counter[str] = Counter()
+_sources: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
+_before: dict[str, dict[str, int]] = {}  # what the sources said at the last reset
 _lock = Lock()
+
+
+def add_source(device: str, read: Callable[[], Mapping[str, int]]) -> None:
+    """Also count what `read` gives: op -> calls on `device` since the start, kept where counting is cheapest."""
+    _sources.append((device, read))
+
+
+def _all_ops() -> dict[str, Counter[str]]:
+    """Device -> op -> calls since the last reset, of the sources too."""
+    ops = {device: Counter(counts) for device, counts in OPS.items()}
+    for device, read in _sources:
+        ops.setdefault(device, Counter()).update(read())
+        ops[device].subtract(_before.get(device, {}))
+    return ops
 
 
 def count(op: str, device: str, calls: int = 1) -> None:
@@ -98,7 +115,7 @@ def count_event(name: str) -> None:
 def stats() -> Stats:
     """What ran where since the start or the last `reset_stats`."""
     with _lock:
-        ops = {device: {op: n for op, n in counts.items() if n} for device, counts in OPS.items()}
+        ops = {device: {op: n for op, n in counts.items() if n} for device, counts in _all_ops().items()}
         return Stats({d: c for d, c in ops.items() if c}, dict(_fallbacks), dict(_copies), dict(_bytes), dict(_events))
 
 
@@ -108,5 +125,8 @@ def reset_stats() -> None:
         for counts in OPS.values():
             for op in counts:
                 counts[op] = 0
+        _before.clear()
+        for device, read in _sources:
+            _before[device] = dict(read())
         for counter in (_fallbacks, _copies, _bytes, _events):
             counter.clear()

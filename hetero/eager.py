@@ -1,0 +1,343 @@
+"""Tensors that hold a value: on the host, where operators call NumPy at once, and on any other device.
+
+The host operators are the hot path of small work: one Python frame, one new object and the ufunc. They try the
+ufunc on both buffers; whatever does not fit (a scalar, another device, a traced tensor, an error) goes the long way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hetero import dtype as dt
+from hetero import execute, stats, subscript
+from hetero.dtype import DType
+from hetero.errors import AxisError, BackendError, ShapeError
+from hetero.graph.build import weak
+from hetero.op import Array, Op, TensorType
+from hetero.spi import Buffer, Device
+from hetero.tensor import SCALARS, Operand, Operator, Sign, Tensor, apply
+
+HOST = "numpy:0"
+NUMPY_2 = int(np.__version__.split(".")[0]) >= 2  # scalars and 0-d arrays promote by dtype alone
+_ALONE = 2  # references to a buffer that nobody else holds: the slot, and the argument of getrefcount
+
+_calls: dict[str, list[Callable[[], int]]] = {}  # op -> readers of the host operators' own counts
+
+
+def _host_calls() -> dict[str, int]:
+    """Op -> calls that the host operators made by themselves."""
+    return {name: sum(read() for read in readers) for name, readers in _calls.items()}
+
+
+stats.add_source(HOST, _host_calls)
+
+
+@lru_cache(maxsize=1)
+def _host() -> Device:
+    return execute.device_of(HOST)
+
+
+def place(array: Array, device: Device) -> Tensor:
+    """A tensor of `array` on `device`. A host tensor shares the array, which must not be written to afterwards."""
+    if device.name == HOST:
+        return HostTensor.of(array)
+    type = TensorType(array.shape, dt.check(array.dtype))
+    return DeviceTensor(execute.upload(array, device), type, device)
+
+
+def move(x: Tensor, device: Device | str) -> Tensor:
+    """`x` on `device`."""
+    to = execute.device_of(device)
+    return x if to == x.device else place(x._array, to)
+
+
+def restore(array: Array, device: str) -> Tensor:
+    """For pickle."""
+    return place(array, execute.device_of(device))
+
+
+def _dtypes(op: Op, operands: tuple[Any, ...]) -> tuple[list[Any], DType | None]:
+    """For each operand its dtype, a scalar's being weak; and the one that all are cast to, if the op wants that."""
+    strong = [x.dtype for x in operands if isinstance(x, Tensor)]
+    like = dt.promote(*strong)
+    each = [x.dtype if isinstance(x, Tensor) else weak(x, like) for x in operands]
+    if not op.arithmetic:
+        return each, None
+    to = dt.promote(*each)
+    return each, dt.to_float(to) if op.arithmetic == "float" else to
+
+
+class HostTensor(Tensor):
+    """A tensor in host memory. `_a` is its ndarray or the NumPy scalar that a ufunc gave; `_array` always the ndarray."""
+
+    __slots__ = ("_a",)
+    _a: Any
+
+    @classmethod
+    def of(cls, array: Array) -> HostTensor:
+        """Around `array`, shared."""
+        out = cls()
+        out._a = array
+        return out
+
+    @classmethod
+    def _apply(cls, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        full = op.complete(attrs)
+        each, to = _dtypes(op, operands)
+        arrays = tuple(
+            x._array.astype(to or own, copy=False) if isinstance(x, HostTensor) else np.asarray(x, to or own)
+            for x, own in zip(operands, each, strict=True)
+        )
+        op.infer_types(tuple(TensorType(a.shape, a.dtype) for a in arrays), full)  # refuses what does not fit
+        made = op.evaluate(arrays, full)
+        stats.OPS[HOST][op.name] += 1
+        return cls.of(made[0]) if len(made) == 1 else tuple(map(cls.of, made))
+
+    @property
+    def _array(self) -> Array:
+        array = self._a
+        if array.__class__ is not np.ndarray:
+            self._a = array = np.asarray(array)
+        return array
+
+    @property
+    def _type(self) -> TensorType:
+        return TensorType(self._a.shape, self._a.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._a.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self._a.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._a.ndim
+
+    @property
+    def size(self) -> int:
+        return self._a.size
+
+    @property
+    def device(self) -> Device:
+        return _host()
+
+    def _become(self, other: HostTensor) -> None:
+        self._a = other._a
+
+    def __getitem__(self, key: Any, /) -> Tensor:
+        items = _plain(key)
+        if items is NotImplemented:
+            return super().__getitem__(key)
+        out = HostTensor()
+        try:
+            out._a = self._array[items]
+        except IndexError as e:
+            raise AxisError(f"{e}, in a tensor of shape {self.shape}") from None
+        return out
+
+    def __setitem__(self, key: Any, value: Operand, /) -> None:
+        items, new = _plain(key), subscript.fitting(self, value)
+        if items is NotImplemented or not isinstance(new, HostTensor):
+            self._become(subscript.put(apply, self, key, new))
+            return
+        array, self._a = self._array, None
+        try:
+            mine = sys.getrefcount(array) <= _ALONE and array.base is None and array.flags.writeable
+            target = array if mine else array.copy()
+            target[items] = new._a
+            array = target
+        except IndexError as e:
+            raise AxisError(f"{e}, in a tensor of shape {array.shape}") from None
+        except ValueError as e:
+            raise ShapeError(str(e)) from None
+        finally:
+            self._a = array
+
+
+def _plain(key: Any) -> Any:
+    """A key with tensors as arrays; NotImplemented when one of them is not on the host."""
+    if isinstance(key, tuple):
+        items = tuple(_plain(item) for item in key)  # pyright: ignore[reportUnknownVariableType]
+        return NotImplemented if any(item is NotImplemented for item in items) else items
+    if isinstance(key, HostTensor):
+        return key._array
+    return NotImplemented if isinstance(key, Tensor) else key
+
+
+class DeviceTensor(Tensor):
+    """A tensor in the memory of a device; its buffer is the backend's own."""
+
+    __slots__ = ("_buffer", "_device", "_kind")
+    _rank: ClassVar[int] = 1
+
+    def __init__(self, buffer: Buffer, type: TensorType, device: Device) -> None:
+        self._buffer, self._kind, self._device = buffer, type, device
+
+    @classmethod
+    def _apply(cls, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        device = _one_device(op, operands)
+        each, to = _dtypes(op, operands)
+        given = [_as_device(x, to or own, device) for x, own in zip(operands, each, strict=True)]
+        buffers, types = execute.call(op, [x._buffer for x in given], tuple(x._kind for x in given), attrs, device)
+        made = tuple(cls(b, t, device) for b, t in zip(buffers, types, strict=True))
+        return made[0] if len(made) == 1 else made
+
+    @property
+    def _array(self) -> Array:
+        return execute.download(self._buffer, self._kind, self._device)
+
+    @property
+    def _type(self) -> TensorType:
+        return self._kind
+
+    @property
+    def device(self) -> Device:
+        return self._device
+
+    def _become(self, other: DeviceTensor) -> None:
+        self._buffer = other._buffer
+
+
+def _one_device(op: Op, operands: tuple[Any, ...]) -> Device:
+    found = {x.device for x in operands if isinstance(x, Tensor)}
+    if len(found) > 1:
+        raise BackendError(
+            f"{op.name} wants tensors of one device, got {' and '.join(sorted(map(str, found)))}",
+            hint="move one: x.to_device(y.device)",
+        )
+    return found.pop()
+
+
+def _as_device(x: Any, dtype: DType, device: Device) -> DeviceTensor:
+    if not isinstance(x, DeviceTensor):
+        return _constant(np.asarray(x, dtype).tobytes(), dtype.name, device)
+    return x if x.dtype == dtype else x.astype(dtype)  # pyright: ignore[reportReturnType]
+
+
+@lru_cache(maxsize=512)
+def _constant(value: bytes, dtype: str, device: Device) -> DeviceTensor:
+    """A scalar on a device, sent once. Its bytes are the key: -0.0 equals 0.0, and no NaN equals itself."""
+    array = np.frombuffer(value, dt.of(dtype)).reshape(())
+    return DeviceTensor(execute.upload(array, device), TensorType((), array.dtype), device)
+
+
+# -- operators of the host ----------------------------------------------------------------------------------------
+
+BINARY: dict[str, tuple[str, np.ufunc]] = {
+    "add": ("add", np.add), "sub": ("subtract", np.subtract), "mul": ("multiply", np.multiply),
+    "truediv": ("divide", np.true_divide), "mod": ("remainder", np.remainder), "pow": ("power", np.power),
+    "and": ("bitwise_and", np.bitwise_and), "or": ("bitwise_or", np.bitwise_or),
+    "xor": ("bitwise_xor", np.bitwise_xor), "lshift": ("left_shift", np.left_shift),
+    "rshift": ("right_shift", np.right_shift), "matmul": ("matmul", np.matmul), "lt": ("less", np.less),
+    "le": ("less_equal", np.less_equal), "gt": ("greater", np.greater), "ge": ("greater_equal", np.greater_equal),
+    "eq": ("equal", np.equal), "ne": ("not_equal", np.not_equal),
+}  # fmt: skip
+UNARY: dict[str, tuple[str, np.ufunc]] = {
+    "neg": ("negative", np.negative), "abs": ("abs", np.absolute), "invert": ("bitwise_invert", np.invert),
+}  # fmt: skip
+
+
+def _fast(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
+    """The ufunc on two host buffers. Here every 20 ns count: see benchmarks/bench_eager.py before changing a line."""
+    calls = 0
+
+    def operator(self: Tensor, other: Operand, /) -> Tensor:
+        nonlocal calls
+        try:
+            out = HostTensor()
+            out._a = ufunc(self._a, other._a)  # pyright: ignore[reportAttributeAccessIssue]
+            calls += 1
+            return out
+        except Exception:  # not two host tensors, or NumPy refuses: the long way says why
+            if other.__class__ in SCALARS:
+                try:
+                    out._a = ufunc(self._a, other)  # pyright: ignore
+                    calls += 1
+                    return out
+                except Exception:
+                    pass
+            return long_way(self, other)
+
+    _calls.setdefault(name, []).append(lambda: calls)
+    return operator
+
+
+def _fast_reverse(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
+    """A Python scalar on the left."""
+    calls = 0
+
+    def operator(self: Tensor, other: Operand, /) -> Tensor:
+        nonlocal calls
+        if other.__class__ not in SCALARS:
+            return long_way(self, other)
+        try:
+            out = HostTensor()
+            out._a = ufunc(other, self._a)  # pyright: ignore
+            calls += 1
+            return out
+        except Exception:
+            return long_way(self, other)
+
+    _calls.setdefault(name, []).append(lambda: calls)
+    return operator
+
+
+def _careful(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
+    """As `_fast`, for NumPy 1: there a 0-d operand promotes by its value, so it goes the long way."""
+    calls = 0
+
+    def operator(self: Tensor, other: Operand, /) -> Tensor:
+        nonlocal calls
+        try:
+            a, b = self._a, other._a  # pyright: ignore[reportAttributeAccessIssue]
+            if a.ndim and b.ndim:
+                out = HostTensor()
+                out._a = ufunc(a, b)
+                calls += 1
+                return out
+        except Exception:
+            pass
+        return long_way(self, other)
+
+    _calls.setdefault(name, []).append(lambda: calls)
+    return operator
+
+
+def _fast_unary(name: str, ufunc: np.ufunc, long_way: Sign) -> Sign:
+    calls = 0
+
+    def operator(self: Tensor, /) -> Tensor:
+        nonlocal calls
+        try:
+            out = HostTensor()
+            out._a = ufunc(self._a)  # pyright: ignore[reportAttributeAccessIssue]
+            calls += 1
+            return out
+        except Exception:
+            return long_way(self)
+
+    _calls.setdefault(name, []).append(lambda: calls)
+    return operator
+
+
+def _install() -> None:
+    """Put the fast operators over those of Tensor."""
+    for dunder, (name, ufunc) in BINARY.items():
+        forward = f"__{dunder}__"
+        setattr(HostTensor, forward, (_fast if NUMPY_2 else _careful)(name, ufunc, getattr(Tensor, forward)))
+        reverse = f"__r{dunder}__"
+        if NUMPY_2 and hasattr(Tensor, reverse):
+            setattr(HostTensor, reverse, _fast_reverse(name, ufunc, getattr(Tensor, reverse)))
+    for dunder, (name, ufunc) in UNARY.items():
+        setattr(HostTensor, f"__{dunder}__", _fast_unary(name, ufunc, getattr(Tensor, f"__{dunder}__")))
+
+
+_install()
