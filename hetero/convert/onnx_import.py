@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from hetero import dtype as dt
 from hetero.convert import onnx_symbolic
 from hetero.convert.onnx_call import TABLE, Call, Symbolic, find
 from hetero.convert.onnx_late import attempt, postpone
 from hetero.convert.onnx_schema import faults, output_dtypes
 from hetero.convert.onnx_tensor import Folder, dtype_of, string, to_array
+from hetero.dtype import DType
 from hetero.errors import HeteroError, ModelError
 from hetero.graph.build import Builder, Ref
 from hetero.graph.ir import Graph
@@ -113,7 +117,12 @@ class Importer:
                 made = self._operator(proto, key, refs, present, broken, scope)
         for i, name in enumerate(proto.output):
             if name:
-                scope.define(name, made if isinstance(made, _Broken) else made[i])
+                scope.define(name, made if isinstance(made, _Broken) else self._made(made[i], name))
+
+    def _made(self, value: Ref | None, name: str) -> Ref:
+        if value is None:
+            raise ModelError(f"output {name!r} has no value")
+        return value
 
     def _input(self, scope: Scope, name: str, position: int, later: Mapping[str, int]) -> Ref | _Broken | None:
         if not name:
@@ -146,7 +155,7 @@ class Importer:
         if len(kinds) < len(attributes):
             raise ModelError("an attribute is given twice")
         found = len(self.problems)
-        self._attributes(call, attributes, scope)
+        self._attributes(call, attributes, scope, entry.open)
         broken = broken or len(self.problems) > found
         wrong = [] if broken else faults(call, kinds)
         wrong += [f"attribute {name} is not covered" for name in kinds if not entry.open and name not in entry.attrs]
@@ -162,12 +171,14 @@ class Importer:
 
     # -- attributes -------------------------------------------------------------------------------------
 
-    def _attributes(self, call: Call, attributes: list[Any], scope: Scope) -> None:
+    def _attributes(self, call: Call, attributes: list[Any], scope: Scope, every: bool) -> None:
         extra: list[Ref] = []
         for a in attributes:
             name = string(a.name, "an attribute's name")
-            if a.type == 5:
-                body, outer = self.body(a.g, scope)
+            if a.type == 5 and every:  # kept as it is, for the function body that it goes into
+                call.attrs[name] = np.frombuffer(a.g.SerializeToString(), np.uint8)
+            elif a.type == 5:
+                body, outer = self.body(a.g, scope, _body_dtypes(call))
                 call.attrs[name] = body
                 call.captured[name] = tuple(range(len(extra), len(extra) + len(outer)))
                 extra += outer
@@ -188,17 +199,20 @@ class Importer:
 
     # -- graphs inside ----------------------------------------------------------------------------------
 
-    def body(self, proto: Any, outer: Scope) -> tuple[Graph, list[Ref]]:
+    def body(self, proto: Any, outer: Scope, dtypes: Sequence[DType | None] = ()) -> tuple[Graph, list[Ref]]:
         """A subgraph, and the values around it that it reads: its last inputs, in order.
 
+        `dtypes` are those that the node gives its body's inputs, which need not declare any.
         Its inputs have no shapes, so that one body serves every call; its nodes are lowered where it is put.
         """
         self._deeper()
         scope = Scope(Builder(proto.name or "body", fold=True, track=False), parent=outer)
         try:
             self.initializers(proto, scope)
-            for port in proto.input:
-                scope.define(port.name, scope.builder.input(port.name, TensorType(None, element_type(port).dtype)))
+            for i, port in enumerate(proto.input):
+                given = dtypes[i] if i < len(dtypes) else None
+                dtype = element_type(port).dtype if given is None or _declares(port) else given
+                scope.define(port.name, scope.builder.input(port.name, TensorType(None, dtype)))
             self.nodes(proto.node, scope)
             outputs = self.outputs(proto, scope)
         finally:
@@ -229,7 +243,7 @@ class Importer:
         return made
 
     def _declared(self, port: Any, value: Ref) -> None:
-        if port.type.HasField("tensor_type") and port.type.tensor_type.elem_type:
+        if _declares(port):
             declared = element_type(port).dtype
             if declared != value.type.dtype:
                 raise ModelError(f"output {port.name!r} is declared {declared.name}, computed {value.type.dtype.name}")
@@ -237,7 +251,7 @@ class Importer:
     def _call(
         self, key: tuple[str, str], refs: tuple[Ref | None, ...], attributes: list[Any], outputs: int, label: str,
         scope: Scope,
-    ) -> tuple[Ref, ...] | _Broken:  # fmt: skip
+    ) -> tuple[Ref | None, ...] | _Broken:  # fmt: skip
         function = self.functions[key]
         attrs = {a.name: a for a in function.attribute_proto} | {a.name: a for a in attributes}
         known = {*function.attribute, *(a.name for a in function.attribute_proto)}
@@ -250,7 +264,7 @@ class Importer:
     def function(
         self, function: Any, refs: Sequence[Ref | None], attrs: Mapping[str, Any], outputs: int, label: str,
         builder: Builder, symbolic: Symbolic,
-    ) -> tuple[Ref, ...] | _Broken:  # fmt: skip
+    ) -> tuple[Ref | None, ...] | _Broken:  # fmt: skip
         """The body of a FunctionProto put in the place of a call."""
         if len(refs) > len(function.input) or outputs > len(function.output):
             raise ModelError(
@@ -272,13 +286,8 @@ class Importer:
             self.depth -= 1
         if len(self.problems) > found:
             return BROKEN
-        return tuple(self._result(scope, name) for name in function.output[:outputs])
-
-    def _result(self, scope: Scope, name: str) -> Ref:
-        value = scope.values.get(name)
-        if not isinstance(value, Ref):
-            raise ModelError(f"the function's output {name!r} has no value")
-        return value
+        made = [scope.values.get(name) for name in function.output[:outputs]]
+        return tuple(x if isinstance(x, Ref) else None for x in made)
 
     def _deeper(self) -> None:
         self.depth += 1
@@ -313,6 +322,18 @@ def _resolved(attribute: Any, given: Mapping[str, Any]) -> Any:
     copy.CopyFrom(found)
     copy.name = attribute.name
     return copy
+
+
+def _declares(port: Any) -> bool:
+    """Whether a port has a type at all; those of subgraphs need not."""
+    kind = port.type.WhichOneof("value")
+    return kind is not None and not (kind == "tensor_type" and not port.type.tensor_type.elem_type)
+
+
+def _body_dtypes(call: Call) -> list[DType | None]:
+    """What the node gives its body's inputs: Loop a step number and a condition before its states."""
+    given = [None if x is None else x.type.dtype for x in call.inputs]
+    return [dt.int64, dt.bool_, *given[2:]] if call.op == "Loop" else given
 
 
 def element_type(port: Any) -> TensorType:

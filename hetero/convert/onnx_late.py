@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hetero.convert.onnx_call import Call, Entry, Symbolic, Wait, find, is_symbolic
-from hetero.errors import ModelError, ShapeError
+from hetero.errors import GraphError, ModelError, ShapeError
 from hetero.graph.build import Builder, Ref
 from hetero.op import OPS
 from hetero.ops.late import Need
@@ -20,14 +20,14 @@ def attempt(call: Call) -> tuple[Ref, ...] | Need:
     """The node's outputs, one for each output of the node; a Need while something is open."""
     entry = entry_of(call)
     types = tuple(r.type for r in call.refs)
-    if any(t.shape is None for t in types):
+    if any(r.type.shape is None and r.index not in call.symbolic for r in call.refs):
         return Need(())
     try:
         with np.errstate(all="ignore"):
             made = entry.function(call, *call.inputs, **call.attrs)  # pyright: ignore[reportOptionalCall]
     except Wait as wait:
         return Need(wait.positions)
-    except ShapeError:
+    except (ShapeError, GraphError):
         if is_symbolic(types):  # perhaps only because a named dimension has no value yet
             return Need(())
         raise

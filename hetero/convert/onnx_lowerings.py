@@ -1,5 +1,23 @@
 """Every family of lowerings: importing this fills `hetero.convert.onnx_call.TABLE`."""
 
-from hetero.convert import onnx_indexing, onnx_math, onnx_movement, onnx_nn, onnx_reduce
+from hetero.convert import (
+    onnx_control,
+    onnx_function,
+    onnx_indexing,
+    onnx_math,
+    onnx_movement,
+    onnx_nn,
+    onnx_recurrent,
+    onnx_reduce,
+)
 
-__all__ = ["onnx_indexing", "onnx_math", "onnx_movement", "onnx_nn", "onnx_reduce"]
+__all__ = [
+    "onnx_control",
+    "onnx_function",
+    "onnx_indexing",
+    "onnx_math",
+    "onnx_movement",
+    "onnx_nn",
+    "onnx_recurrent",
+    "onnx_reduce",
+]

@@ -14,6 +14,7 @@ from hetero.graph.build import Ref
 from hetero.op import Array
 
 Ints = tuple[int, ...]
+WHOLE = 1_000_000_000  # exporters write an end such as this for "all of it"; no batch is larger
 
 # -- shapes -------------------------------------------------------------------------------------------------
 
@@ -236,7 +237,7 @@ def _cut(n: Call, x: Ref, starts: Ints, ends: Ints, axes: Ints | None, steps: In
     for axis, start, end, by in zip(axes, starts, ends, steps, strict=True):
         size = sizes[axis]
         if isinstance(size, Dim):
-            if (start, by) == (0, 1) and end >= np.iinfo(np.int32).max:
+            if (start, by) == (0, 1) and end >= WHOLE:
                 continue
             raise Wait
         first[axis], last[axis], step[axis] = cut_range(size, start, end, by)

@@ -10,7 +10,7 @@ from hetero.op import REQUIRED, Arg, Array, Attrs, Cost, Op, Sample, TensorType,
 def _bitcast_infer(x: TensorType, *, dtype: str) -> TensorType:
     """(...) -> (...) of `dtype`, which has the same width"""
     to = dt.of(dtype)
-    if to.itemsize != x.dtype.itemsize or (to == dt.bool_) != (x.dtype == dt.bool_):
+    if to.itemsize != x.dtype.itemsize or (to == dt.bool_ != x.dtype):
         raise DTypeError(f"bitcast wants a dtype as wide as {x.dtype.name}, got {to.name}", hint="use cast")
     return x.with_dtype(to)
 
