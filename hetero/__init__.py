@@ -1,6 +1,15 @@
-"""One tensor graph on every accelerator. This module is an array API 2024.12 namespace."""
+"""One tensor graph on every accelerator. This module is an array API 2024.12 namespace.
+
+    import hetero as ht
+
+    x = ht.asarray([1.0, 2.0], device="opencl")  # or HETERO_BACKEND=opencl
+    fast = ht.jit(lambda x: ht.tanh(x) * 2)  # traced, fused, compiled for the device of x
+    graph = ht.from_onnx("model.onnx")  # a Graph, as ht.trace gives one
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from hetero import fft, linalg, random
 from hetero.array_api import (
@@ -161,14 +170,74 @@ from hetero.array_api import (
     zeros,
     zeros_like,
 )
+from hetero.compile import FallbackWarning
+from hetero.counters import Stats, reset_stats, stats
+from hetero.dtype import float16
+from hetero.errors import (
+    AttributeValueError,
+    AxisError,
+    BackendError,
+    ConfigError,
+    DeviceError,
+    DTypeError,
+    GraphError,
+    HeteroError,
+    ModelError,
+    ShapeError,
+    SingularError,
+)
+from hetero.graph.ir import Graph
+from hetero.op import OPS
+from hetero.registry import available, load
+from hetero.select import current_device, use
+from hetero.spi import Backend, Device
 from hetero.tensor import Tensor
+from hetero.tracing import Spec, cond, jit, scan, spec, trace
+
+if TYPE_CHECKING:
+    from hetero.convert.onnx_in import from_onnx
+    from hetero.dtype import DType
+
+    bfloat16: DType
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> Any:
+    """What costs an import of its own is imported when it is first named."""
+    if name == "from_onnx":
+        from hetero.convert.onnx_in import from_onnx
+
+        return from_onnx
+    if name == "bfloat16":
+        from hetero.dtype import of
+
+        return of("bfloat16")
+    raise AttributeError(f"module 'hetero' has no attribute {name!r}")
+
+
 __all__ = [
+    "AttributeValueError",
+    "AxisError",
+    "Backend",
+    "BackendError",
+    "ConfigError",
+    "DTypeError",
+    "Device",
+    "DeviceError",
     "FInfo",
+    "FallbackWarning",
+    "Graph",
+    "GraphError",
+    "HeteroError",
     "IInfo",
     "Info",
+    "ModelError",
+    "OPS",
+    "ShapeError",
+    "SingularError",
+    "Spec",
+    "Stats",
     "Tensor",
     "__array_api_version__",
     "__array_namespace_info__",
@@ -189,6 +258,8 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "available",
+    "bfloat16",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -201,9 +272,10 @@ __all__ = [
     "can_cast",
     "ceil",
     "clip",
-    "complex64",
     "complex128",
+    "complex64",
     "concat",
+    "cond",
     "conj",
     "copysign",
     "cos",
@@ -211,6 +283,7 @@ __all__ = [
     "count_nonzero",
     "cumulative_prod",
     "cumulative_sum",
+    "current_device",
     "diff",
     "divide",
     "e",
@@ -224,11 +297,13 @@ __all__ = [
     "fft",
     "finfo",
     "flip",
+    "float16",
     "float32",
     "float64",
     "floor",
     "floor_divide",
     "from_dlpack",
+    "from_onnx",
     "full",
     "full_like",
     "greater",
@@ -237,22 +312,24 @@ __all__ = [
     "iinfo",
     "imag",
     "inf",
-    "int8",
     "int16",
     "int32",
     "int64",
+    "int8",
     "isdtype",
     "isfinite",
     "isinf",
     "isnan",
+    "jit",
     "less",
     "less_equal",
     "linalg",
     "linspace",
+    "load",
     "log",
+    "log10",
     "log1p",
     "log2",
-    "log10",
     "logaddexp",
     "logical_and",
     "logical_not",
@@ -286,20 +363,24 @@ __all__ = [
     "reciprocal",
     "remainder",
     "repeat",
+    "reset_stats",
     "reshape",
     "result_type",
     "roll",
     "round",
+    "scan",
     "searchsorted",
     "sign",
     "signbit",
     "sin",
     "sinh",
     "sort",
+    "spec",
     "sqrt",
     "square",
     "squeeze",
     "stack",
+    "stats",
     "std",
     "subtract",
     "sum",
@@ -309,18 +390,20 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "trace",
     "tril",
     "triu",
     "trunc",
-    "uint8",
     "uint16",
     "uint32",
     "uint64",
+    "uint8",
     "unique_all",
     "unique_counts",
     "unique_inverse",
     "unique_values",
     "unstack",
+    "use",
     "var",
     "vecdot",
     "where",

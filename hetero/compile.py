@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from hetero import config, registry, stats
-from hetero.errors import BackendError
+from hetero import config, counters, registry
+from hetero.errors import BackendError, DeviceError, ShapeError
+from hetero.graph.check import absurd_sizes
 from hetero.graph.ir import Graph, Node, Port
 from hetero.graph.build import Builder, Ref, compact, rewrite
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose
 from hetero.op import Array, TensorType, Types
 from hetero.spi import Backend, Buffer, Device, Executable, Missing, unsupported
-from hetero.stats import Fallback
+from hetero.counters import Fallback
 
 
 class FallbackWarning(UserWarning):
@@ -53,7 +54,7 @@ class Program:
 
     def __call__(self, *buffers: Buffer) -> tuple[Buffer, ...]:
         for fallback in self.fallbacks:
-            stats.count_fallback(fallback)
+            counters.count_fallback(fallback)
         if len(self.segments) == 1 and self.segments[0].device == self.device:
             segment = self.segments[0]
             _count(segment)
@@ -76,7 +77,7 @@ class Program:
 
 def _count(segment: Segment) -> None:
     for op, n in segment.ops.items():
-        stats.count(op, segment.device.name, n)
+        counters.count(op, segment.device.name, n)
 
 
 class _Held:
@@ -106,10 +107,10 @@ def move(buffer: Buffer, type: TensorType, source: Device, to: Device) -> Buffer
         return buffer
     array = buffer if source.host else registry.load(source.backend).to_host(buffer, type, source)
     if not source.host:
-        stats.count_copy(source.name, "host", array.nbytes)
+        counters.count_copy(source.name, "host", array.nbytes)
     if to.host:
         return array
-    stats.count_copy("host", to.name, array.nbytes)
+    counters.count_copy("host", to.name, array.nbytes)
     return registry.load(to.backend).from_host(array, to)
 
 
@@ -117,9 +118,10 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
     """`graph`, which must be static, ready to run on `device`."""
     backend = registry.load(device.backend)
     graph = lower(graph, backend, device)
+    _refuse_absurd(graph, device)
     missing = unsupported(backend, graph, device)
     if not missing:
-        stats.count_event("compile")
+        counters.count_event("compile")
         return Program(graph, device, (_segment(graph, backend, device),))
     policy = fallback or config.fallback()
     if policy == "error":
@@ -129,8 +131,20 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
     if policy == "warn":
         for reason in dict.fromkeys(reasons):
             warnings.warn(f"{reason.op} runs on {host}, not on {device}: {reason.reason}", FallbackWarning, stacklevel=3)
-    stats.count_event("compile")
+    counters.count_event("compile")
     return Program(graph, device, tuple(_split(graph, device, host, {id(m.node) for m in missing})), reasons)
+
+
+def _refuse_absurd(graph: Graph, device: Device) -> None:
+    """What no machine holds, and what this device does not, is told before anything runs."""
+    wrong = list(absurd_sizes(graph))
+    if wrong:
+        raise ShapeError(f"{graph.name}: {'; '.join(wrong)}", hint="is a dimension of the model damaged?")
+    if device.memory_bytes and graph.peak_bytes > device.memory_bytes:
+        raise DeviceError(
+            f"{graph.name} needs {graph.peak_bytes} bytes beside its inputs, {device} has {device.memory_bytes}",
+            hint="run it with a smaller batch, or on a larger device",
+        )
 
 
 def lower(graph: Graph, backend: Backend, device: Device) -> Graph:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hetero import dtype as dt
-from hetero import execute, stats, subscript
+from hetero import counters, execute, subscript
 from hetero.dtype import DType
 from hetero.errors import AxisError, BackendError, ShapeError
 from hetero.graph.build import weak
@@ -34,7 +34,7 @@ def _host_calls() -> dict[str, int]:
     return {name: sum(read() for read in readers) for name, readers in _calls.items()}
 
 
-stats.add_source(HOST, _host_calls)
+counters.add_source(HOST, _host_calls)
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +95,7 @@ class HostTensor(Tensor):
         )
         op.infer_types(tuple(TensorType(a.shape, a.dtype) for a in arrays), full)  # refuses what does not fit
         made = op.evaluate(arrays, full)
-        stats.OPS[HOST][op.name] += 1
+        counters.OPS[HOST][op.name] += 1
         return cls.of(made[0]) if len(made) == 1 else tuple(map(cls.of, made))
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hetero import config, registry, stats
+from hetero import config, counters, registry
 from hetero import dtype as dt
 from hetero.compile import Program, compile, move
 from hetero.errors import BackendError, DTypeError, GraphError
@@ -30,7 +30,7 @@ _lock = RLock()
 def upload(array: Array, device: Device) -> Buffer:
     """A buffer on `device` with a copy of `array`, counted unless the device is the host itself."""
     if not device.host:
-        stats.count_copy("host", device.name, array.nbytes)
+        counters.count_copy("host", device.name, array.nbytes)
     return registry.load(device.backend).from_host(array, device)
 
 
@@ -39,7 +39,7 @@ def download(buffer: Buffer, type: TensorType, device: Device) -> Array:
     if device.host:
         return buffer
     array = registry.load(device.backend).to_host(buffer, type, device)
-    stats.count_copy(device.name, "host", array.nbytes)
+    counters.count_copy(device.name, "host", array.nbytes)
     return array
 
 
@@ -76,10 +76,10 @@ def _call_on_host(
         reason = f"the shape of what {op.name} gives depends on the values"
         if policy == "error":
             raise BackendError(f"{device} cannot run {op.name}: {reason}", hint="HETERO_FALLBACK=allow runs it on the host")
-        stats.count_fallback(stats.Fallback(op.name, device.name, "numpy:0", reason))
+        counters.count_fallback(counters.Fallback(op.name, device.name, "numpy:0", reason))
     arrays = tuple(download(b, t, device) for b, t in zip(buffers, types, strict=True))
     made = op.evaluate(arrays, attrs)
-    stats.count(op.name, "numpy:0")
+    counters.count(op.name, "numpy:0")
     outs = tuple(TensorType(a.shape, a.dtype) for a in made)
     return tuple(a if device.host else upload(a, device) for a in made), outs
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hetero import registry, stats
+from hetero import counters, registry
 from hetero.compile import compile
 from hetero.errors import BackendError, GraphError
 from hetero.graph.build import compact
@@ -81,13 +81,13 @@ def _run_part(
     for i, buffer, type in zip(gives, program(*buffers), types, strict=True):
         out[i] = buffer if device.host else backend.to_host(buffer, type, device)
         if not device.host:
-            stats.count_copy(device.name, "host", out[i].nbytes)
+            counters.count_copy(device.name, "host", out[i].nbytes)
     return out
 
 
 def _upload(array: Array, device: Device) -> object:
     if not device.host:
-        stats.count_copy("host", device.name, array.nbytes)
+        counters.count_copy("host", device.name, array.nbytes)
     return registry.load(device.backend).from_host(array, device)
 
 
@@ -106,8 +106,8 @@ def _run_dynamic(
             reason = "the shape of its result depends on the values"
             if policy == "error":
                 raise BackendError(f"{device} cannot run {node.label}: {reason}", hint="HETERO_FALLBACK=allow")
-            stats.count_fallback(stats.Fallback(node.op.name, device.name, "numpy:0", reason))
-        stats.count(node.op.name, "numpy:0")
+            counters.count_fallback(counters.Fallback(node.op.name, device.name, "numpy:0", reason))
+        counters.count(node.op.name, "numpy:0")
         out |= zip(node.outputs, node.op.evaluate(tuple(have[i] for i in node.inputs), node.attrs), strict=True)
     return out
 

@@ -2,7 +2,7 @@
 
 A Tensor is a handle to an immutable buffer. Operators give new tensors; `x[key] = v` and `x += y` give the
 handle a new buffer, so that no other tensor changes with it: views do not alias. Three kinds share this class:
-`HostTensor` and `DeviceTensor` (hetero.eager) hold values, a traced one (hetero.trace) records what is done to it.
+`HostTensor` and `DeviceTensor` (hetero.eager) hold values, a traced one (hetero.tracing) records what is done to it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hetero import dtype as dt
 from hetero import subscript
 from hetero.dim import show
 from hetero.dtype import DType
-from hetero.errors import AttributeValueError, DTypeError, ShapeError
+from hetero.errors import AttributeValueError, DTypeError, GraphError, ShapeError
 from hetero.op import OPS, Array, Op, TensorType
 
 if TYPE_CHECKING:
@@ -142,7 +142,13 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._type.known  # pyright: ignore[reportReturnType]  named dimensions stand in traces only
+        shape = self._type.shape
+        if shape is None:
+            raise GraphError(
+                f"the shape of this {self._type} depends on values, which a trace does not have",
+                hint="keep the shape: hetero.where(mask, x, 0); or compute it outside the traced function",
+            )
+        return shape  # pyright: ignore[reportReturnType]  named dimensions stand in traces only
 
     @property
     def dtype(self) -> DType:

@@ -43,13 +43,40 @@ def _erf(x: Array, out: Array) -> None:
     erf(x, out)
 
 
+def _for_floats(ufunc: np.ufunc, name: str) -> Into:
+    """The ufunc where the reference differs from it for other dtypes only."""
+    otherwise = _by_reference(name)
+
+    def run(*arrays: Array, out: Array) -> None:
+        if all(a.dtype.kind == "f" for a in arrays):
+            ufunc(*arrays, out=out)
+        else:
+            otherwise(*arrays, out=out)
+
+    return run
+
+
+def _by_reference(name: str) -> Into:
+    """Right, with a copy: for elementwise ops that have nothing better."""
+    reference = OPS[name].reference
+
+    def run(*arrays: Array, out: Array) -> None:
+        np.copyto(out, reference(*arrays))
+
+    return run
+
+
+_FLOATS: dict[str, np.ufunc] = {
+    "tanh": np.tanh, "expm1": np.expm1, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "power": np.power,
+    "sign": np.sign, "fmod": np.fmod,
+}  # fmt: skip
+
 # An op whose reference is the ufunc itself needs no entry: `into` takes the ufunc.
-_SPECIAL: dict[str, Into] = {"rsqrt": _rsqrt, "cast": _cast, "where": _where, "round": _round, "erf": _erf}
+_SPECIAL: dict[str, Into] = {"matmul": np.matmul, "rsqrt": _rsqrt, "cast": _cast, "where": _where, "round": _round, "erf": _erf}
 _REDUCE: dict[str, np.ufunc] = {
     "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
     "any": np.logical_or, "all": np.logical_and,
 }  # fmt: skip
-_SAFE = "same_kind"
 
 
 def into(name: str, attrs: Attrs) -> Into | None:
@@ -60,10 +87,12 @@ def into(name: str, attrs: Attrs) -> Into | None:
         return _reduction(_REDUCE[name], attrs)
     if name in _MOVES:
         return _MOVES[name](attrs)
-    reference = OPS[name].reference
-    if name == "matmul":
-        return np.matmul
-    return reference if isinstance(reference, np.ufunc) else None
+    op = OPS[name]
+    if isinstance(op.reference, np.ufunc):
+        return op.reference
+    if name in _FLOATS:
+        return _for_floats(_FLOATS[name], name)
+    return _by_reference(name) if op.elementwise and not attrs else None
 
 
 def _reduction(ufunc: np.ufunc, attrs: Attrs) -> Into:

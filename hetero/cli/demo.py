@@ -26,7 +26,7 @@ from hetero.errors import BackendError, HeteroError, ModelError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.spi import Device
-from hetero.stats import Stats, reset_stats, stats
+from hetero.counters import Stats, reset_stats, stats
 
 TOLERANCE = 1e-4  # of a score, which lies between 0 and 1
 REPEATS = 5

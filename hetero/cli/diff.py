@@ -17,7 +17,7 @@ from hetero.graph.passes import optimize
 from hetero.op import Array
 from hetero.select import device_of
 from hetero.spi import Device
-from hetero.stats import stats
+from hetero.counters import stats
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from hetero.dim import show
 from hetero.errors import GraphError
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.stats import Stats, reset_stats, stats
+from hetero.counters import Stats, reset_stats, stats
 
 Backend = Annotated[str | None, typer.Option("--backend", help="Device to run on (default: HETERO_BACKEND, else numpy).")]
 

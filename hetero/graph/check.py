@@ -71,15 +71,16 @@ def _constants(graph: Graph) -> Iterator[str]:
             yield f"constant {i} can be written to"
 
 
-def _sizes(graph: Graph) -> Iterator[str]:
+def absurd_sizes(graph: Graph) -> Iterator[str]:
     """No size is negative, no tensor beyond any machine."""
     for i, t in enumerate(graph.types):
         if not t.static:
             continue
+        what = graph.producer[i].label if i in graph.producer else f"value {i}"
         if any(isinstance(n, int) and n < 0 for n in t.known):
-            yield f"value {i} has a negative size: {t}"
+            yield f"{what} has a negative size: {t}"
         elif t.nbytes > MAX_BYTES:
-            yield f"value {i} would take {t.nbytes} bytes: {t}"
+            yield f"{what} would take {t.nbytes} bytes: {t}"
 
 
 def _bodies(graph: Graph) -> Iterator[str]:
@@ -93,4 +94,4 @@ def _bodies(graph: Graph) -> Iterator[str]:
                     yield f"{key} of {node.label}: {e.problem}"
 
 
-RULES: tuple[Callable[[Graph], Iterator[str]], ...] = (_names, _ops, _types, _constants, _sizes, _bodies)
+RULES: tuple[Callable[[Graph], Iterator[str]], ...] = (_names, _ops, _types, _constants, absurd_sizes, _bodies)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 import numpy as np
 
 from hetero import dtype as dt
-from hetero import stats, tree
+from hetero import counters, tree
 from hetero.compile import Program, compile
 from hetero.dim import Dim, Size
 from hetero.eager import DeviceTensor, HostTensor, place
@@ -228,13 +228,13 @@ class Jitted(Generic[P, R]):
     def _compile(self, key: Any, args: Any, kwargs: Any, device: Device) -> tuple[Program, Any]:
         specs = tree.rebuild(_arguments(self._fn, args, kwargs), lambda _, leaf: _as_spec(leaf))
         graph, result, _ = _record(self._fn, specs, getattr(self._fn, "__name__", "graph").strip("<>"))
-        stats.count_event("trace")
+        counters.count_event("trace")
         found = compile(graph, device), tree.rebuild(result, lambda *_: None)
         with self._lock:
             self._programs[key] = found
             while len(self._programs) > self._max:
                 self._programs.popitem(last=False)
-                stats.count_event("trace dropped")
+                counters.count_event("trace dropped")
         return found
 
     def graph(self, *args: P.args, **kwargs: P.kwargs) -> Graph:
