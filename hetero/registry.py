@@ -52,7 +52,9 @@ def _installed(name: str) -> Backend:
     try:
         backend = entry.load()()
     except Exception as e:  # device libraries fail in every way there is; the cause is kept
-        raise BackendError(f"backend {name!r} is installed but does not open: {e!r}") from e
+        raise BackendError(
+            f"backend {name!r} is installed but does not open: {e!r}", hint=f"install {entry.value.split(':')[0]} again"
+        ) from e
     if not isinstance(backend, Backend):
         raise BackendError(f"{entry.value} is not a hetero.spi.Backend", hint="see backends/README.md")
     return backend
