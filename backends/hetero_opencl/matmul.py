@@ -1,0 +1,76 @@
+"""Matrix products: the host's BLAS on the device's own memory where the two share it, else a tiled kernel."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+import hetero_kernels as kernels
+from hetero.dim import concrete
+from hetero.graph.ir import Node
+from hetero.op import Array, TensorType, Types
+from hetero_kernels.templates import STORED
+from hetero_opencl.plan import Mapped, Plan, Storage, index_type, scalars
+
+TILE = 16  # the side of the square that a work-group computes
+
+
+def refuse(node: Node, types: Types, outs: Types) -> str:
+    """Nothing to refuse: every dtype that is stored is multiplied."""
+    return ""
+
+
+def lower(plan: Plan, node: Node) -> None:
+    a, b = plan.graph.in_types(node)
+    (out,) = plan.graph.out_types(node)
+    product(plan, (plan.input(node.inputs[0]), a), (plan.input(node.inputs[1]), b), (plan.output(node.outputs[0]), out))
+
+
+def product(
+    plan: Plan, a: tuple[Storage, TensorType], b: tuple[Storage, TensorType], out: tuple[Storage, TensorType]
+) -> None:
+    """(..., m, k), (..., k, n) -> (..., m, n), leading axes broadcast"""
+    if 0 in out[1].known:
+        return
+    if plan.style.blas and a[1].dtype.name in ("float32", "float64"):
+        plan.steps.append(Mapped(_blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1])))
+    else:
+        _tiled(plan, a, b, out)
+
+
+def _blas(a: Array, b: Array, out: Array) -> None:
+    np.matmul(a, b, out=out)
+
+
+def _tiled(
+    plan: Plan, a: tuple[Storage, TensorType], b: tuple[Storage, TensorType], out: tuple[Storage, TensorType]
+) -> None:
+    shape = concrete(out[1].known)
+    *batch, m, n = shape
+    k = concrete(a[1].known)[-1]
+    index, kind = index_type(max(prod(shape), prod(concrete(a[1].known)), prod(concrete(b[1].known))))
+    stored, computed = STORED[out[1].dtype.name]
+    defines = {"INDEX": index, "T": stored, "C": computed, "TILE": TILE, "RANK": max(len(batch), 1)}
+    if computed == "f64":
+        defines["HAS_F64"] = 1
+    text = kernels.source("matmul", defines)
+    strides = [_batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)]
+    numbers = scalars([m, n, k], kind)
+    table = np.array([batch or [1], *(s or [0] for s in strides)], kind)
+    plan.launch(
+        text, "hetero_matmul", (-(-n // TILE) * TILE, -(-m // TILE) * TILE, prod(batch)), (TILE, TILE, 1),
+        reads=(a[0], b[0]), writes=(out[0],), numbers=[*numbers, table],
+    )  # fmt: skip
+
+
+def _batch_strides(shape: tuple[int, ...], rank: int) -> list[int]:
+    """Elements between neighbours along each leading axis; 0 where it is stretched."""
+    *lead, rows, columns = shape
+    lead = [1] * (rank - len(lead)) + lead
+    out: list[int] = []
+    step = rows * columns
+    for size in reversed(lead):
+        out.append(step if size != 1 else 0)
+        step *= size
+    return out[::-1]

@@ -1,0 +1,174 @@
+"""What a graph becomes for a device: steps over storages, each storage with the steps between which it lives.
+
+The rules that lower ops write into a `Plan`; the executable runs what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hetero.graph.ir import Graph
+from hetero.op import Array, TensorType
+from hetero_opencl.runtime import Runtime, Style
+
+Size: TypeAlias = "tuple[int, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A piece of device memory by number; `Plan` knows what it is."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel over a grid. `arguments` are storages and NumPy scalars in the kernel's order."""
+
+    text: str
+    kernel: str
+    size: Size
+    group: Size
+    arguments: tuple[Any, ...]
+    reads: tuple[Storage, ...]
+    writes: tuple[Storage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Bytes from one storage to another."""
+
+    source: Storage
+    to: Storage
+    nbytes: int
+
+    @property
+    def reads(self) -> tuple[Storage, ...]:
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Storage, ...]:
+        return (self.to,)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A function of the host on the device's own memory: arrays to read, then arrays to write, none copied."""
+
+    call: Callable[..., None]
+    reads: tuple[Storage, ...]
+    writes: tuple[Storage, ...]
+    types: tuple[TensorType, ...]  # of the reads, then of the writes
+
+
+Step: TypeAlias = "Launch | Copy | Mapped"
+
+
+@dataclass(slots=True)
+class Plan:
+    """Steps being collected for `graph`."""
+
+    runtime: Runtime
+    graph: Graph
+    steps: list[Step] = field(default_factory=list[Step])
+    sizes: list[int] = field(default_factory=list[int])  # bytes of each storage
+    of: dict[int, Storage] = field(default_factory=dict[int, Storage])  # value of the graph -> where it lies
+    constants: dict[int, Array] = field(default_factory=dict[int, Array])  # storage number -> contents
+    fixed: dict[int, Any] = field(default_factory=dict[int, Any])  # storage number -> block that is there already
+
+    @property
+    def style(self) -> Style:
+        return self.runtime.style
+
+    def storage(self, nbytes: int) -> Storage:
+        """New memory for the steps that follow."""
+        self.sizes.append(nbytes)
+        return Storage(len(self.sizes) - 1)
+
+    def constant(self, array: Array) -> Storage:
+        """Memory that holds `array` from the start."""
+        made = self.storage(array.nbytes)
+        self.constants[made.number] = array
+        return made
+
+    def block(self, block: Any) -> Storage:
+        """Memory that is there already."""
+        made = self.storage(0)
+        self.fixed[made.number] = block
+        return made
+
+    def input(self, value: int) -> Storage:
+        """Where a value of the graph lies; constants of the graph are put on the device when first asked for."""
+        if value not in self.of:
+            self.of[value] = self.constant(self.graph.constants[value])
+        return self.of[value]
+
+    def output(self, value: int) -> Storage:
+        """Memory for a value of the graph that a step is about to write."""
+        if value not in self.of:
+            self.of[value] = self.storage(self.graph.types[value].nbytes)
+        return self.of[value]
+
+    def alias(self, value: int, source: int) -> None:
+        """`value` is the memory of `source` under another shape."""
+        self.of[value] = self.input(source)
+
+    def launch(
+        self,
+        text: str,
+        kernel: str,
+        size: Size,
+        group: Size,
+        *,
+        reads: Sequence[Any],
+        writes: Sequence[Storage],
+        numbers: Sequence[Any] = (),
+    ) -> None:
+        """A kernel whose arguments are `reads` (scalars may stand among them), `writes`, `numbers`; none of nothing."""
+        if 0 in size:
+            return
+        whole = tuple(-(-n // g) * g for n, g in zip(size, group, strict=True))
+        used = tuple(r for r in reads if isinstance(r, Storage))
+        self.steps.append(Launch(text, kernel, whole, group, (*reads, *writes, *numbers), used, tuple(writes)))
+
+
+def index_type(elements: int) -> tuple[str, type[np.signedinteger[Any]]]:
+    """What sizes and strides are in a kernel, and as its arguments: 32 bits while that is enough."""
+    return ("i64", np.int64) if elements >= 2**31 - 2**16 else ("i32", np.int32)
+
+
+def scalars(values: Sequence[int], kind: type[np.signedinteger[Any]]) -> list[Any]:
+    """Sizes and strides as a kernel takes them."""
+    return [kind(v) for v in values]
+
+
+def lifetimes(steps: Sequence[Step]) -> Mapping[int, tuple[int, int]]:
+    """Storage number -> the first and the last step that touches it."""
+    found: dict[int, tuple[int, int]] = {}
+    for position, step in enumerate(steps):
+        for storage in (*step.reads, *step.writes):
+            first, _ = found.get(storage.number, (position, position))
+            found[storage.number] = (first, position)
+    return found
+
+
+def share(sizes: Mapping[int, int], lives: Mapping[int, tuple[int, int]]) -> tuple[dict[int, int], list[int]]:
+    """Slots for storages, largest first, each in the first slot that is free while it lives: number -> slot, and
+    the size of each slot."""
+    slots: list[list[int]] = []
+    chosen: dict[int, int] = {}
+    for number in sorted(sizes, key=lambda n: (-sizes[n], lives[n])):
+        first, last = lives[number]
+        for position, held in enumerate(slots):
+            if all(lives[h][1] < first or last < lives[h][0] for h in held):
+                break
+        else:
+            position = len(slots)
+            slots.append([])
+        slots[position].append(number)
+        chosen[number] = position
+    return chosen, [max(sizes[n] for n in held) for held in slots]

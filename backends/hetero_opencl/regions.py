@@ -1,0 +1,192 @@
+"""Elementwise ops and fused regions: a body graph becomes a plain region for the kernel generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+import hetero_kernels as kernels
+from hetero.dim import broadcast, concrete
+from hetero.graph.build import Builder
+from hetero.graph.ir import Graph, Node
+from hetero.op import Types
+from hetero_kernels import Input, Region, Step
+from hetero_opencl.plan import Plan, Storage, index_type, scalars
+
+Ints = tuple[int, ...]
+FLAT_GROUP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Axes folded together as far as every input allows: outer sizes, columns, and strides of each input."""
+
+    outer: Ints
+    columns: int
+    strides: tuple[Ints, ...]  # of each input, over the outer axes and the columns
+
+
+def fold_axes(shape: Ints, inputs: Sequence[Ints], keep_last: bool) -> Grid:
+    """`shape` with axes joined where no input can tell; with `keep_last` the last axis stays by itself."""
+    rank = len(shape)
+    strides = [_strides(s, rank) for s in inputs]
+    axes: list[tuple[int, tuple[int, ...]]] = []  # size, stride of each input; outermost first
+    for axis in range(rank):
+        size, step = shape[axis], tuple(s[axis] for s in strides)
+        last = axis == rank - 1
+        if size == 1 and not (last and keep_last):
+            continue
+        if axes and not (last and keep_last):
+            before, above = axes[-1]
+            if all(a == b * size for a, b in zip(above, step, strict=True)):
+                axes[-1] = (before * size, step)
+                continue
+        axes.append((size, step))
+    if not axes:
+        axes = [(1, (0,) * len(inputs))]
+    *outer, (columns, _) = axes
+    table = tuple(tuple(step[i] for _, step in axes) for i in range(len(inputs)))
+    return Grid(tuple(n for n, _ in outer), columns, table)
+
+
+def _strides(shape: Ints, rank: int) -> Ints:
+    """Elements between neighbours along each of `rank` axes; 0 where the input is stretched."""
+    full = (1,) * (rank - len(shape)) + shape
+    out: list[int] = []
+    step = 1
+    for size in reversed(full):
+        out.append(step if size != 1 else 0)
+        step *= size
+    return tuple(reversed(out))
+
+
+def body_of(node: Node, types: Types) -> tuple[Graph, str]:
+    """The body and pattern of a fused node; a single op is a body of one."""
+    if node.op.name == "fused":
+        return node.attrs["body"], node.attrs["pattern"]
+    builder = Builder(track=False)
+    refs = [builder.input(f"in{i}", t) for i, t in enumerate(types)]
+    return builder.build(builder.emit(node.op, refs, node.attrs)), "map"
+
+
+def steps_of(body: Graph, columns: int | None) -> tuple[tuple[Step, ...], dict[int, int]]:
+    """The body's nodes as steps, and the number of each value; `columns` tells full values from row values."""
+    order = [p.value for p in body.inputs] + list(body.constants)
+    number = {value: n for n, value in enumerate(order)}
+    steps: list[Step] = []
+    for node in body.nodes:
+        (out,) = node.outputs
+        type = body.types[out]
+        shape = concrete(type.known)
+        wide = columns is None or (bool(shape) and shape[-1] == columns)
+        number[out] = len(order) + len(steps)
+        steps.append(Step(node.op.name, tuple(number[i] for i in node.inputs), type.dtype.name, wide))
+    return tuple(steps), number
+
+
+def lower(plan: Plan, node: Node) -> None:
+    """One kernel for the region."""
+    body, pattern = body_of(node, plan.graph.in_types(node))
+    sources: list[Any] = [plan.input(i) for i in node.inputs]
+    shapes: list[Ints] = [concrete(body.types[p.value].known) for p in body.inputs]
+    for array in body.constants.values():
+        sources.append(_argument(array) if array.size == 1 else plan.constant(np.ascontiguousarray(array)))
+        shapes.append(array.shape)
+    outputs = [plan.output(i) for i in node.outputs]
+    values = [*body.types]
+    full = concrete(broadcast(*(values[i].known for n in body.nodes for i in (*n.inputs, *n.outputs))))
+    if 0 in full:
+        return _empty(plan, node, body, full)
+    lower_region(plan, body, pattern == "rows", full, sources, shapes, outputs)
+
+
+def lower_region(
+    plan: Plan, body: Graph, rows: bool, full: Ints, sources: list[Any], shapes: list[Ints], outputs: list[Storage]
+) -> None:
+    steps, number = steps_of(body, full[-1] if rows else None)
+    dtypes = [body.types[p.value].dtype.name for p in body.inputs] + [a.dtype.name for a in body.constants.values()]
+    outs = tuple(number[p.value] for p in body.outputs)
+    elements = prod(full)
+    index, kind = index_type(elements)
+    widest = max(body.types[i].dtype.itemsize for n in body.nodes for i in (*n.inputs, *n.outputs))
+    lanes = plan.style.lanes(widest)
+    grid = fold_axes(full, shapes, rows)
+    inputs, strided = _inputs(sources, dtypes, grid)
+    flat = not rows and not grid.outer and not strided
+    region = Region(tuple(inputs), steps, outs, 0 if flat else len(grid.outer))
+    if flat:
+        text = kernels.flat(region, lanes=lanes, index=index)
+        size, group, numbers = (-(-elements // lanes),), (FLAT_GROUP,), scalars([elements], kind)
+    else:
+        count = prod(grid.outer)
+        sizes = [count, grid.columns]
+        if strided:
+            sizes += [*grid.outer, *(s for i in strided for s in grid.strides[i][:-1])]
+        numbers = scalars(sizes, kind)
+        if rows:
+            team = plan.style.team
+            text = kernels.rows(region, lanes=lanes, team=team, index=index)
+            size, group = ((count,), (ROW_GROUP,)) if team == 1 else ((count * team,), (team,))
+        else:
+            text = kernels.broadcast(region, lanes=lanes, index=index)
+            vectors = -(-grid.columns // lanes)
+            size, group = (vectors, count), ((64, 1) if vectors >= 32 else (4, 32))
+    plan.launch(text, "hetero_region", size, group, reads=sources, writes=outputs, numbers=numbers)
+
+
+ROW_GROUP = 16
+
+
+def _inputs(sources: list[Any], dtypes: list[str], grid: Grid) -> tuple[list[Input], list[int]]:
+    """How the kernel finds each input's row, and the inputs whose strides it must be told."""
+    inputs: list[Input] = []
+    strided: list[int] = []
+    for i, (source, dtype) in enumerate(zip(sources, dtypes, strict=True)):
+        *outer, inner = grid.strides[i]
+        if not isinstance(source, Storage):
+            inputs.append(Input(dtype, "argument", False))
+            continue
+        wide = inner != 0
+        row = "same" if not any(outer) else "each" if tuple(outer) == _dense(grid, wide) else "strided"
+        if row == "strided":
+            strided.append(i)
+        inputs.append(Input(dtype, row, wide))
+    return inputs, strided
+
+
+def _dense(grid: Grid, wide: bool) -> Ints:
+    """The strides of an input whose rows lie one behind the other."""
+    out: list[int] = []
+    step = grid.columns if wide else 1
+    for size in reversed(grid.outer):
+        out.append(step)
+        step *= size
+    return tuple(reversed(out))
+
+
+_SCALARS: dict[str, Any] = {"float16": np.float32, "bfloat16": np.float32, "bool": np.uint8}
+
+
+def _argument(array: Any) -> Any:
+    """A constant of one element as the number that the kernel is given."""
+    return _SCALARS.get(array.dtype.name, array.dtype.type)(array.reshape(()).item())
+
+
+def _empty(plan: Plan, node: Node, body: Graph, full: Ints) -> None:
+    """Nothing to compute, but a row reduction of no columns leaves its identity; fuse makes no such region."""
+    assert all(body.types[p.value].size == 0 for p in body.outputs)
+
+
+def refusal(node: Node, types: Types) -> str:
+    """Why no kernel can be written for the node, or nothing."""
+    body, pattern = body_of(node, types)
+    columns = None
+    if pattern == "rows":
+        columns = concrete(broadcast(*(body.types[i].known for n in body.nodes for i in n.inputs)))[-1]
+    steps, _ = steps_of(body, columns)
+    names = [body.types[p.value].dtype.name for p in body.inputs] + [a.dtype.name for a in body.constants.values()]
+    return kernels.missing(Region(tuple(Input(n) for n in names), steps, ()))

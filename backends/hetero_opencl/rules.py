@@ -1,0 +1,62 @@
+"""Which ops run on an OpenCL device and how: one line an op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hetero import dtype as dt
+from hetero.graph.ir import Node
+from hetero.op import OPS, Types
+from hetero.spi import YES, Device, Support
+from hetero_kernels.templates import STORED
+from hetero_opencl import matmul, regions
+from hetero_opencl.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`lower` writes the steps of a node; `refuse` says why it will not for some types, or nothing."""
+
+    lower: Callable[[Plan, Node], None]
+    refuse: Callable[[Node, Types, Types], str] | None = None
+    dtypes: frozenset[str] = frozenset(STORED)
+
+
+def _alias(plan: Plan, node: Node) -> None:
+    plan.alias(node.outputs[0], node.inputs[0])
+
+
+ANY = frozenset({*STORED, "complex64", "complex128"})  # for ops that only move elements
+_ELEMENTWISE = Rule(regions.lower, lambda node, types, outs: regions.refusal(node, types))
+
+RULES: Mapping[str, Rule] = {
+    "fused": _ELEMENTWISE,
+    "reshape": Rule(_alias, dtypes=ANY),
+    "matmul": Rule(matmul.lower, matmul.refuse),
+}  # fmt: skip
+
+
+def rule_of(node: Node) -> Rule | None:
+    """The op's own rule, or that of all elementwise ops."""
+    rule = RULES.get(node.op.name)
+    return _ELEMENTWISE if rule is None and node.op.elementwise else rule
+
+
+def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
+    """By the tables above, and by what the device can hold."""
+    if node.op.kind == "late":
+        return Support(False, "a late node has no meaning before the graph is specialised")
+    rule = rule_of(node)
+    if rule is None:
+        said = "is run as its parts" if node.op.composite else "has no OpenCL kernel"
+        return Support(False, f"{node.op.name} {said}")
+    names = dict.fromkeys(t.dtype.name for t in (*types, *outs))
+    absent = [n for n in names if n in device.missing_dtypes]
+    if absent:
+        return Support(False, f"{device.name} has no {' and no '.join(absent)}")
+    foreign = [n for n in names if n not in rule.dtypes]
+    if foreign:
+        return Support(False, f"{node.op.name} has no OpenCL kernel for {' and '.join(foreign)}")
+    reason = rule.refuse(node, types, outs) if rule.refuse else ""
+    return Support(False, reason) if reason else YES

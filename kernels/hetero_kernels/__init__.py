@@ -1,0 +1,14 @@
+"""Kernels as text, for every device that compiles C: hand-written ones by name, generated ones from a region.
+
+Imports nothing of ours: backends hand over plain data and get source back.
+"""
+
+from __future__ import annotations
+
+
+from hetero_kernels.generate import Input, Region, Step, broadcast, flat, missing, rows
+from hetero_kernels.text import names, prelude, source
+
+__all__ = [
+    "Input", "Region", "Step", "broadcast", "flat", "missing", "names", "prelude", "rows", "source",
+]  # fmt: skip

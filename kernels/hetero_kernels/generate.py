@@ -1,0 +1,342 @@
+"""Writes one kernel for a region of a graph: elementwise ops, and reductions along rows, in one pass over memory.
+
+A region is plain data. Its values are numbered: the inputs first, then each step's result. Three forms:
+
+flat       every input as long as the region, or one number; the kernel sees no shape
+broadcast  inputs stretched to the region, a grid of (rows, columns); rank and strides are arguments, not text
+rows       as broadcast, with sums, products, maxima and minima of whole rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hetero_kernels.templates import NEEDS, STORED, expression, family, identity
+from hetero_kernels.text import prelude
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value from outside.
+
+    `row`: where its row r begins: "each" r times its width, "same" 0, "strided" by strides over the outer axes;
+    "argument" is no buffer but a number given at the launch. `wide`: it has a column for each of the region's.
+    """
+
+    dtype: str
+    row: str = "each"
+    wide: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One op: inputs by number, the dtype of its result. `wide` is false for one number a row."""
+
+    op: str
+    inputs: tuple[int, ...]
+    dtype: str
+    wide: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What one kernel computes. `rank` counts the axes that rows are numbered by, for "strided" inputs."""
+
+    inputs: tuple[Input, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[int, ...]
+    rank: int = 1
+
+    def dtype(self, value: int) -> str:
+        n = len(self.inputs)
+        return self.inputs[value].dtype if value < n else self.steps[value - n].dtype
+
+    def wide(self, value: int) -> bool:
+        n = len(self.inputs)
+        return self.inputs[value].wide if value < n else self.steps[value - n].wide
+
+
+def missing(region: Region) -> str:
+    """Why there is no kernel for the region, or nothing."""
+    for step in region.steps:
+        dtypes = tuple(region.dtype(i) for i in step.inputs)
+        if _is_reduction(step):
+            if identity(step.op, step.dtype) is None:
+                return f"{step.op} of {step.dtype} has no kernel text"
+        elif expression(step.op, ("x",) * len(dtypes), dtypes, step.dtype) is None:
+            return f"{step.op} of {', '.join(dtypes)} has no kernel text"
+    return ""
+
+
+def flat(region: Region, *, lanes: int, index: str = "i32") -> str:
+    """Arguments: inputs in order, outputs, the number of elements. One item for each `lanes` elements."""
+    body = [
+        "    const INDEX at = GLOBAL_ID(0) * W;",
+        "    if (at >= count)",
+        "        return;",
+        *(f"    {_load(region, i, 'at')}" for i in range(len(region.inputs))),
+        *(f"    {_compute(region, n)}" for n in range(len(region.steps))),
+        *(f"    {_store(region, k, value, 'at')}" for k, value in enumerate(region.outputs)),
+    ]
+    return _kernel(region, lanes, index, ["const INDEX count"], body)
+
+
+def broadcast(region: Region, *, lanes: int, index: str = "i32") -> str:
+    """Arguments: inputs, outputs, rows, columns, outer sizes, strides of each strided input.
+
+    Launch: (columns / lanes, rows).
+    """
+    body = [
+        "    const INDEX row = GLOBAL_ID(1);",
+        "    const INDEX at = GLOBAL_ID(0) * W;",
+        "    if (row >= rows || at >= columns)",
+        "        return;",
+        *_bases(region),
+        *(f"    {_load(region, i, 'at')}" for i in range(len(region.inputs))),
+        *(f"    {_compute(region, n)}" for n in range(len(region.steps))),
+        "    if (at + W <= columns) {",
+        *(f"        {_store(region, k, value, 'row * columns + at')}" for k, value in enumerate(region.outputs)),
+        "    } else {",
+        *(f"        {_store_some(region, k, value)}" for k, value in enumerate(region.outputs)),
+        "    }",
+    ]
+    return _kernel(region, lanes, index, _grid(region), body)
+
+
+def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32") -> str:
+    """Arguments as `broadcast`. Launch: `team` items for each row, one group; or one item a row where team is 1."""
+    body = [
+        f"    const INDEX row = {'GLOBAL_ID(0)' if team == 1 else 'GROUP_ID(0)'};",
+        f"    const INDEX lane = {'0' if team == 1 else 'LOCAL_ID(0)'};",
+        "    if (row >= rows)",
+        "        return;",
+        *_bases(region),
+        *(f"    {_load(region, i, '0')}" for i, given in enumerate(region.inputs) if not given.wide),
+        *_sweeps(region, team),
+        *(
+            f"    if (lane == 0) {{ {_store_one(region, k, value, 'row')} }}"
+            for k, value in enumerate(region.outputs)
+            if not region.wide(value)
+        ),
+    ]
+    return _kernel(region, lanes, index, _grid(region), body, team)
+
+
+# -- the parts of a kernel ----------------------------------------------------------------------------------
+
+
+def _kernel(region: Region, lanes: int, index: str, sizes: list[str], body: list[str], team: int = 1) -> str:
+    reads = [
+        f"const {STORED[given.dtype][1]} in{i}"
+        if given.row == "argument"
+        else f"GLOBAL const {STORED[given.dtype][0]} *in{i}"
+        for i, given in enumerate(region.inputs)
+    ]
+    writes = [f"GLOBAL {STORED[region.dtype(value)][0]} *out{k}" for k, value in enumerate(region.outputs)]
+    computed = {STORED[region.dtype(i)][1] for i in range(len(region.inputs) + len(region.steps))}
+    functions = ["arithmetic", "math_f32", *(["math_f64"] if "f64" in computed else [])]
+    defines: dict[str, str | int] = {"INDEX": index, "TEAM": team} | ({"HAS_F64": 1} if "f64" in computed else {})
+    head = prelude(defines, lanes=lanes, functions=tuple(functions))
+    arguments = ", ".join([*reads, *writes, *sizes])
+    return "\n".join([head, *_groups(region), f"KERNEL hetero_region({arguments})", "{", *body, "}", ""])
+
+
+def _groups(region: Region) -> list[str]:
+    """The function groups of arithmetic.ker that the steps call."""
+    wanted: dict[str, None] = {}
+    for step in region.steps:
+        computed = STORED[step.dtype][1]
+        if _is_reduction(step):
+            wanted[f"COMBINERS({computed})"] = None
+        group = NEEDS.get(step.op, {}).get(family(step.dtype))
+        if group:
+            wanted[f"{group}({computed})"] = None
+    return list(wanted)
+
+
+def _grid(region: Region) -> list[str]:
+    sizes = [f"const INDEX size{d}" for d in range(region.rank)] if _strided(region) else []
+    strides = [f"const INDEX stride{i}_{d}" for i in _strided(region) for d in range(region.rank)]
+    return ["const INDEX rows", "const INDEX columns", *sizes, *strides]
+
+
+def _strided(region: Region) -> list[int]:
+    return [i for i, given in enumerate(region.inputs) if given.row == "strided"]
+
+
+def _bases(region: Region) -> list[str]:
+    """Where the row begins in each input."""
+    lines: list[str] = []
+    if strided := _strided(region):
+        lines.append("    INDEX rest = row;")
+        lines += [f"    INDEX base{i} = 0;" for i in strided]
+        for d in reversed(range(region.rank)):
+            lines.append(f"    const INDEX index{d} = rest % size{d}; rest /= size{d};")
+            lines += [f"    base{i} += index{d} * stride{i}_{d};" for i in strided]
+    for i, given in enumerate(region.inputs):
+        if given.row == "each":
+            lines.append(f"    const INDEX base{i} = row{' * columns' if given.wide else ''};")
+        elif given.row == "same":
+            lines.append(f"    const INDEX base{i} = 0;")
+    return lines
+
+
+def _load(region: Region, i: int, at: str) -> str:
+    """The vector `v<i>` of an input; flat kernels have no bases."""
+    given = region.inputs[i]
+    stored, computed = STORED[given.dtype]
+    if given.row == "argument":
+        return f"const {computed}v v{i} = SPLAT({computed}, in{i});"
+    base = f"base{i}" if region.rank else "0"
+    if given.wide:
+        return f"const {computed}v v{i} = LOAD({stored}, in{i}, {base} + {at});"
+    return f"const {computed}v v{i} = LOAD_ONE({stored}, in{i}, {base});"
+
+
+def _compute(region: Region, n: int) -> str:
+    """The vector of step `n`."""
+    step = region.steps[n]
+    text = expression(
+        step.op, tuple(f"v{i}" for i in step.inputs), tuple(region.dtype(i) for i in step.inputs), step.dtype
+    )
+    assert text is not None
+    return f"const {STORED[step.dtype][1]}v v{len(region.inputs) + n} = {text};"
+
+
+def _store(region: Region, k: int, value: int, at: str) -> str:
+    return f"STORE({STORED[region.dtype(value)][0]}, out{k}, {at}, v{value});"
+
+
+def _store_some(region: Region, k: int, value: int) -> str:
+    return f"STORE_SOME({STORED[region.dtype(value)][0]}, out{k}, row * columns + at, v{value}, columns - at);"
+
+
+def _store_one(region: Region, k: int, value: int, at: str) -> str:
+    """One number, from the first lane of a row value."""
+    return f"STORE_ONE({STORED[region.dtype(value)][0]}, out{k}, {at}, v{value});"
+
+
+# -- reductions ---------------------------------------------------------------------------------------------
+
+
+def _is_reduction(step: Step) -> bool:
+    return step.op in ("sum", "prod", "max", "min", "any", "all")
+
+
+def _stages(region: Region) -> list[int]:
+    """How many sweeps over the row must have ended before each value is known."""
+    stages = [0] * len(region.inputs)
+    for step in region.steps:
+        stage = max((stages[i] for i in step.inputs), default=0)
+        stages.append(stage + (_is_reduction(step) and region.wide(step.inputs[0])))
+    return stages
+
+
+def _sweeps(region: Region, team: int) -> list[str]:
+    """The loops over a row, and between them what is one number a row."""
+    stages = _stages(region)
+    first = len(region.inputs)
+    lines: list[str] = []
+    for stage in range(max(stages, default=0) + 1):
+        for n, step in enumerate(region.steps):
+            if not step.wide and stages[first + n] == stage and not _is_reduction(step):
+                lines.append(f"    {_compute(region, n)}")
+            elif _is_reduction(step) and not region.wide(step.inputs[0]) and stages[first + n] == stage:
+                lines.append(f"    const {STORED[step.dtype][1]}v v{first + n} = v{step.inputs[0]};")
+        folded = [
+            n
+            for n, step in enumerate(region.steps)
+            if _is_reduction(step) and region.wide(step.inputs[0]) and stages[step.inputs[0]] == stage
+        ]
+        folded = [n for n in folded if stages[first + n] == stage + 1]
+        stored = [k for k, value in enumerate(region.outputs) if region.wide(value) and stages[value] == stage]
+        if folded or stored:
+            lines += _sweep(region, team, folded, stored)
+    return lines
+
+
+def _sweep(region: Region, team: int, folded: Sequence[int], stored: Sequence[int]) -> list[str]:
+    """One loop over the row: folds the inputs of some reductions, stores some outputs.
+
+    Floats are summed in blocks, so that the error grows with the number of blocks and not of elements.
+    """
+    first = len(region.inputs)
+    wanted = _wide_parts(region, [region.steps[n].inputs[0] for n in folded] + [region.outputs[k] for k in stored])
+    lines: list[str] = []
+    for n in folded:
+        step = region.steps[n]
+        computed = STORED[step.dtype][1]
+        lines.append(f"    {computed}v fold{n} = SPLAT({computed}, {identity(step.op, step.dtype)});")
+    lines.append(f"    for (INDEX block = lane * W; block < columns; block += {BLOCK} * TEAM * W) {{")
+    lines.append(f"        const INDEX stop = columns - block < {BLOCK} * TEAM * W ? columns : block + {BLOCK} * TEAM * W;")
+    for n in folded:
+        step = region.steps[n]
+        computed = STORED[step.dtype][1]
+        lines.append(f"        {computed}v part{n} = SPLAT({computed}, {identity(step.op, step.dtype)});")
+    lines.append("        INDEX at = block;")
+    lines.append("        for (; at + W <= stop; at += TEAM * W) {")
+    lines += [f"            {text}" for text in wanted]
+    for n in folded:
+        step = region.steps[n]
+        lines.append(f"            part{n} = {step.op}_{STORED[step.dtype][1]}v(part{n}, v{step.inputs[0]});")
+    lines += [f"            {_store(region, k, region.outputs[k], 'row * columns + at')}" for k in stored]
+    lines.append("        }")
+    lines.append("#if W > 1")
+    lines.append("        if (at < stop) {")
+    lines.append("            const u8v inside = CMP(LANES_FROM(i32, 0) < (i32)(columns - at));")
+    lines += [f"            {text}" for text in wanted]
+    for n in folded:
+        step = region.steps[n]
+        computed = STORED[step.dtype][1]
+        kept = f"SELECT({computed}, inside, v{step.inputs[0]}, SPLAT({computed}, {identity(step.op, step.dtype)}))"
+        lines.append(f"            part{n} = {step.op}_{computed}v(part{n}, {kept});")
+    lines += [f"            {_store_some(region, k, region.outputs[k])}" for k in stored]
+    lines.append("        }")
+    lines.append("#endif")
+    for n in folded:
+        step = region.steps[n]
+        lines.append(f"        fold{n} = {step.op}_{STORED[step.dtype][1]}v(fold{n}, part{n});")
+    lines.append("    }")
+    for n in folded:
+        lines += _gather(region, n, team)
+    return lines
+
+
+BLOCK = 64  # vectors that are summed by themselves
+
+
+def _wide_parts(region: Region, values: Sequence[int]) -> list[str]:
+    """Loads and steps that the wide `values` are made of, in order."""
+    first = len(region.inputs)
+    wanted: set[int] = set()
+    stack = [v for v in values if region.wide(v)]
+    while stack:
+        value = stack.pop()
+        if value in wanted:
+            continue
+        wanted.add(value)
+        if value >= first:
+            stack += [i for i in region.steps[value - first].inputs if region.wide(i)]
+    return [_load(region, v, "at") if v < first else _compute(region, v - first) for v in sorted(wanted)]
+
+
+def _gather(region: Region, n: int, team: int) -> list[str]:
+    """The lanes of a vector, then the items of a team, folded into one number."""
+    step = region.steps[n]
+    computed = STORED[step.dtype][1]
+    call = f"{step.op}_{computed}"
+    name = f"v{len(region.inputs) + n}"
+    if team == 1:
+        return [f"    const {computed}v {name} = SPLAT({computed}, FOLD({call}, fold{n}));"]
+    return [
+        f"    LOCAL {computed} shared{n}[TEAM];",
+        f"    shared{n}[lane] = FOLD({call}, fold{n});",
+        "    BARRIER;",
+        "    for (int half_team = TEAM / 2; half_team > 0; half_team /= 2) {",
+        "        if (lane < half_team)",
+        f"            shared{n}[lane] = {call}(shared{n}[lane], shared{n}[lane + half_team]);",
+        "        BARRIER;",
+        "    }",
+        f"    const {computed}v {name} = SPLAT({computed}, shared{n}[0]);",
+    ]

@@ -1,0 +1,37 @@
+"""The kernel files: what there is, and how one becomes a text that a compiler takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64"})  # files of functions, not of kernels
+
+
+@cache
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The hand-written kernels, sorted."""
+    return tuple(sorted({p.stem for p in _HERE.glob("*.ker")} - _FUNCTIONS))
+
+
+def prelude(defines: Mapping[str, str | int], *, lanes: int, functions: tuple[str, ...] = ()) -> str:
+    """What stands before a kernel: its build-time names, the portability header, the functions it calls."""
+    given = {"W": lanes, "INDEX": "i32", **defines}
+    lines = [f"#define {name} {value}" for name, value in given.items()]
+    return "\n".join([*lines, _read("portable.h"), *(_read(f"{name}.ker") for name in functions)])
+
+
+def source(
+    name: str, defines: Mapping[str, str | int] | None = None, *, lanes: int = 1, functions: tuple[str, ...] = ()
+) -> str:
+    """The whole text of the kernel `name` for the build-time names in `defines`."""
+    if name not in names():
+        raise KeyError(f"no kernel is called {name!r}; one of {', '.join(names())}")
+    return prelude(defines or {}, lanes=lanes, functions=functions) + "\n" + _read(f"{name}.ker")
