@@ -2,22 +2,28 @@
 
 from hetero.convert import (
     onnx_control,
+    onnx_einsum,
     onnx_function,
     onnx_indexing,
     onnx_math,
     onnx_movement,
     onnx_nn,
+    onnx_quantize,
     onnx_recurrent,
     onnx_reduce,
+    onnx_signal,
 )
 
 __all__ = [
     "onnx_control",
+    "onnx_einsum",
     "onnx_function",
     "onnx_indexing",
     "onnx_math",
     "onnx_movement",
     "onnx_nn",
+    "onnx_quantize",
     "onnx_recurrent",
     "onnx_reduce",
+    "onnx_signal",
 ]

@@ -1,0 +1,178 @@
+"""Lowerings of quantisation: to few bits and back, and the integer products between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hetero import dtype as dt
+from hetero.convert.onnx_call import Call, lowers
+from hetero.convert.onnx_math import FLOAT8, convert
+from hetero.convert.onnx_nn import window
+from hetero.convert.onnx_tensor import dtype_of
+from hetero.graph.build import Ref
+
+Ints = tuple[int, ...]
+
+
+def bounds(dtype: dt.DType) -> tuple[int, int]:
+    """Least and greatest value of an integer dtype, the narrow ones too."""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return int(info.min), int(info.max)
+    bits = int(dtype.name[-1])
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.name[0] == "i" else (0, (1 << bits) - 1)
+
+
+# -- granularity --------------------------------------------------------------------------------------------
+
+
+def spread(n: Call, factor: Ref, x: Ref, axis: int, block: int) -> Ref:
+    """A scale or zero point shaped to broadcast with x: one, one for each place on an axis, or one for each block."""
+    shape, rank = n.shape(factor), x.type.rank
+    if not shape or shape == (1,):
+        return n.reshape(factor)
+    at = n.axis(axis, rank)
+    sizes = n.shape(x)
+    if len(shape) == 1 and not block:
+        n.only(shape[0] == sizes[at], f"{shape[0]} scales for axis {axis} of size {sizes[at]}")
+        return n.reshape(factor, *(shape[0] if i == at else 1 for i in range(rank)))
+    n.only(len(shape) == rank and block > 0, f"scales of shape {shape} without a block_size")
+    fits = all(s == (-(-size // block) if i == at else size) for i, (s, size) in enumerate(zip(shape, sizes, strict=True)))
+    n.only(fits, f"scales of shape {shape} for {sizes} in blocks of {block} along axis {at}")
+    wide = n.reshape(factor, *shape[: at + 1], 1, *shape[at + 1 :])
+    wide = n.emit("broadcast_to", wide, shape=(*shape[: at + 1], block, *shape[at + 1 :]))
+    flat = n.reshape(wide, *shape[:at], shape[at] * block, *shape[at + 1 :])
+    return n.cut(flat, at, 0, sizes[at])
+
+
+# -- to and from few bits -----------------------------------------------------------------------------------
+
+
+@lowers("QuantizeLinear")
+def _quantize(
+    n: Call, x: Ref, scale: Ref, zero: Ref | None = None, *, axis: int = 1, block_size: int = 0,
+    output_dtype: int = 0, precision: int = 0, saturate: int = 1,
+) -> Ref:  # fmt: skip
+    """x / scale, rounded to even, plus the zero point, clamped; in the scale's dtype, or `precision`"""
+    to = zero.type.dtype if zero is not None else dtype_of(output_dtype or 2, "the result")
+    n.only(not output_dtype or dtype_of(output_dtype, "the result") == to, "output_dtype differs from the zero point")
+    wide = dtype_of(precision, "precision") if precision else scale.type.dtype
+    wide = dt.float32 if not dt.is_float(wide) or wide.itemsize < 2 else wide
+    factor = n.cast(spread(n, scale, x, axis, block_size), wide)
+    ratio = n.emit("divide", n.cast(x, wide), factor)
+    offset = None if zero is None else spread(n, zero, x, axis, block_size)
+    return quantized(n, ratio, offset, to, bool(saturate))
+
+
+def quantized(n: Call, ratio: Ref, zero: Ref | None, to: dt.DType, saturate: bool = True) -> Ref:
+    """A quotient as `to`: rounded and clamped for integers, cast for small floats."""
+    e = n.emit
+    if to.name in FLOAT8 or to.name == "float4_e2m1fn":
+        wide = n.cast(ratio, dt.float32)
+        wide = wide if zero is None else e("add", wide, n.cast(zero, dt.float32))
+        return convert(n, wide, to, saturate)
+    n.only(dt.is_integer(to), f"quantising to {to.name} is not covered")
+    low, high = bounds(to)
+    whole = n.cast(e("round", ratio), dt.float32 if ratio.type.dtype.itemsize < 8 else dt.float64)
+    if zero is not None:
+        whole = e("add", whole, n.cast(n.cast(zero, dt.int32), whole.type.dtype))
+    return n.cast(n.cast(e("minimum", e("maximum", whole, float(low)), float(high)), dt.int32), to)
+
+
+@lowers("DequantizeLinear")
+def _dequantize(
+    n: Call, x: Ref, scale: Ref, zero: Ref | None = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0
+) -> Ref:
+    """(x - zero point) * scale, in float32"""
+    to = dtype_of(output_dtype, "the result") if output_dtype else scale.type.dtype
+    wide = dt.float64 if to == dt.float64 else dt.float32
+    off = centred(n, x, None if zero is None else spread(n, zero, x, axis, block_size))
+    factor = n.cast(spread(n, scale, x, axis, block_size), wide)
+    return n.cast(n.emit("multiply", n.cast(off, wide), factor), to)
+
+
+def centred(n: Call, x: Ref, zero: Ref | None) -> Ref:
+    """x - zero point, in int32, or in float32 for small floats."""
+    wide = dt.int32 if dt.is_integer(x.type.dtype) else dt.float32
+    left = n.cast(x, wide)
+    return left if zero is None else n.emit("subtract", left, n.cast(zero, wide))
+
+
+# -- products -----------------------------------------------------------------------------------------------
+
+
+def _rows(n: Call, factor: Ref, x: Ref) -> Ref:
+    """One number, or one for each row of the left matrix."""
+    shape = n.shape(factor)
+    return n.reshape(factor, shape[0], 1) if len(shape) == 1 and shape[0] > 1 and x.type.rank >= 2 else _one(n, factor)
+
+
+def _one(n: Call, factor: Ref) -> Ref:
+    return n.reshape(factor) if factor.type.size == 1 else factor
+
+
+@lowers("MatMulInteger")
+def _matmul_integer(n: Call, a: Ref, b: Ref, a_zero: Ref | None = None, b_zero: Ref | None = None) -> Ref:
+    """`matmul` in int32"""
+    n.only(a.type.rank >= 2 and b.type.rank >= 2, "vectors are not covered")
+    left = centred(n, a, None if a_zero is None else _rows(n, a_zero, a))
+    return n.emit("matmul", left, centred(n, b, None if b_zero is None else _one(n, b_zero)))
+
+
+@lowers("QLinearMatMul")
+def _qlinear_matmul(
+    n: Call, a: Ref, a_scale: Ref, a_zero: Ref, b: Ref, b_scale: Ref, b_zero: Ref, y_scale: Ref, y_zero: Ref
+) -> Ref:
+    """`matmul` in int32, scaled and quantised again"""
+    n.only(all(dt.is_integer(x.type.dtype) for x in (a, b, y_zero)), "products of small floats are not covered")
+    n.only(a.type.rank >= 2 and b.type.rank >= 2, "vectors are not covered")
+    e = n.emit
+    total = e("matmul", centred(n, a, _rows(n, a_zero, a)), centred(n, b, _one(n, b_zero)))
+    scale = e("multiply", n.cast(_rows(n, a_scale, a), dt.float32), n.cast(_one(n, b_scale), dt.float32))
+    scale = e("divide", scale, n.cast(_rows(n, y_scale, a), dt.float32))
+    made = e("multiply", n.cast(total, dt.float32), scale)
+    return quantized(n, made, _rows(n, y_zero, a), y_zero.type.dtype)
+
+
+@lowers("ConvInteger")
+def _conv_integer(
+    n: Call, x: Ref, w: Ref, x_zero: Ref | None = None, w_zero: Ref | None = None, *, auto_pad: str = "NOTSET",
+    dilations: Ints | None = None, group: int = 1, kernel_shape: Ints | None = None, pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Ref:  # fmt: skip
+    """`conv` in int32"""
+    return _int_conv(n, x, w, x_zero, w_zero, None, auto_pad, dilations, group, kernel_shape, pads, strides)
+
+
+def _int_conv(
+    n: Call, x: Ref, w: Ref, x_zero: Ref | None, w_zero: Ref | None, bias: Ref | None, auto_pad: str,
+    dilations: Ints | None, group: int, kernel_shape: Ints | None, pads: Ints | None, strides: Ints | None,
+) -> Ref:  # fmt: skip
+    kernel = n.shape(w)[2:]
+    n.only(kernel_shape in (None, kernel), f"kernel_shape={kernel_shape}, the weights have {kernel}")
+    left = centred(n, x, None if x_zero is None else _one(n, x_zero))
+    right = centred(n, w, None if w_zero is None else _outputs(n, w_zero, w.type.rank))
+    at = window(n, x, kernel, strides, dilations, pads, auto_pad)
+    return n.emit("conv", left, right, *(() if bias is None else (bias,)), **at.attrs(), groups=group)
+
+
+def _outputs(n: Call, factor: Ref, rank: int) -> Ref:
+    """One number, or one for each output channel of the weights."""
+    shape = n.shape(factor)
+    return n.reshape(factor, shape[0], *(1,) * (rank - 1)) if len(shape) == 1 and shape[0] > 1 else _one(n, factor)
+
+
+@lowers("QLinearConv")
+def _qlinear_conv(
+    n: Call, x: Ref, x_scale: Ref, x_zero: Ref, w: Ref, w_scale: Ref, w_zero: Ref, y_scale: Ref, y_zero: Ref,
+    b: Ref | None = None, *, auto_pad: str = "NOTSET", dilations: Ints | None = None, group: int = 1,
+    kernel_shape: Ints | None = None, pads: Ints | None = None, strides: Ints | None = None,
+) -> Ref:  # fmt: skip
+    """`conv` in int32, scaled and quantised again"""
+    e = n.emit
+    total = _int_conv(n, x, w, x_zero, w_zero, b, auto_pad, dilations, group, kernel_shape, pads, strides)
+    weights = n.cast(w_scale, dt.float32)
+    if weights.type.size != 1:
+        weights = n.reshape(weights, n.shape(weights)[0], *(1,) * (x.type.rank - 2))
+    scale = e("divide", e("multiply", n.cast(_one(n, x_scale), dt.float32), _one(n, weights)), _one(n, y_scale))
+    return quantized(n, e("multiply", n.cast(total, dt.float32), scale), _one(n, y_zero), y_zero.type.dtype)
