@@ -88,7 +88,9 @@ def arrayapi(session: nox.Session) -> None:
     session.chdir(checkout)
     env = {"ARRAY_API_TESTS_MODULE": "hetero", "HETERO_BACKEND": os.environ.get("HETERO_BACKEND", "numpy"),
            "HETERO_FALLBACK": "allow"}  # fmt: skip
-    session.run("pytest", "--max-examples=5", "-q", "-p", "no:cacheprovider", "array_api_tests", *session.posargs, env=env)
+    session.run(
+        "pytest", "--max-examples=5", "-q", "-p", "no:cacheprovider", "array_api_tests", *session.posargs, env=env
+    )
 
 
 @nox.session

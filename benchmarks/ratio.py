@@ -17,6 +17,7 @@ def _seconds(call: Callable[[], Any], number: int) -> float:
 
 def ratio(slow: Callable[[], Any], fast: Callable[[], Any], *, repeats: int = 9, number: int = 1) -> float:
     """How many times faster `fast` is than `slow`: the quotient of the medians of interleaved repeats."""
-    slow(), fast()
+    slow()
+    fast()
     pairs = [(_seconds(slow, number), _seconds(fast, number)) for _ in range(repeats)]
     return statistics.median(p[0] for p in pairs) / statistics.median(p[1] for p in pairs)

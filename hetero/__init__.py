@@ -1,10 +1,10 @@
 """One tensor graph on every accelerator. This module is an array API 2024.12 namespace.
 
-    import hetero as ht
+import hetero as ht
 
-    x = ht.asarray([1.0, 2.0], device="opencl")  # or HETERO_BACKEND=opencl
-    fast = ht.jit(lambda x: ht.tanh(x) * 2)  # traced, fused, compiled for the device of x
-    graph = ht.from_onnx("model.onnx")  # a Graph, as ht.trace gives one
+x = ht.asarray([1.0, 2.0], device="opencl")  # or HETERO_BACKEND=opencl
+fast = ht.jit(lambda x: ht.tanh(x) * 2)  # traced, fused, compiled for the device of x
+graph = ht.from_onnx("model.onnx")  # a Graph, as ht.trace gives one
 """
 
 from __future__ import annotations
@@ -217,6 +217,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "OPS",
     "AttributeValueError",
     "AxisError",
     "Backend",
@@ -233,7 +234,6 @@ __all__ = [
     "IInfo",
     "Info",
     "ModelError",
-    "OPS",
     "ShapeError",
     "SingularError",
     "Spec",
@@ -272,8 +272,8 @@ __all__ = [
     "can_cast",
     "ceil",
     "clip",
-    "complex128",
     "complex64",
+    "complex128",
     "concat",
     "cond",
     "conj",
@@ -312,10 +312,10 @@ __all__ = [
     "iinfo",
     "imag",
     "inf",
+    "int8",
     "int16",
     "int32",
     "int64",
-    "int8",
     "isdtype",
     "isfinite",
     "isinf",
@@ -327,9 +327,9 @@ __all__ = [
     "linspace",
     "load",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logaddexp",
     "logical_and",
     "logical_not",
@@ -394,10 +394,10 @@ __all__ = [
     "tril",
     "triu",
     "trunc",
+    "uint8",
     "uint16",
     "uint32",
     "uint64",
-    "uint8",
     "unique_all",
     "unique_counts",
     "unique_inverse",

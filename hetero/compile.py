@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hetero import config, counters, registry
+from hetero.counters import Fallback
 from hetero.errors import BackendError, DeviceError, ShapeError
+from hetero.graph.build import Builder, Ref, compact, rewrite
 from hetero.graph.check import absurd_sizes
 from hetero.graph.ir import Graph, Node, Port
-from hetero.graph.build import Builder, Ref, compact, rewrite
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose
 from hetero.op import Array, TensorType, Types
 from hetero.spi import Backend, Buffer, Device, Executable, Missing, unsupported
-from hetero.counters import Fallback
 
 
 class FallbackWarning(UserWarning):
@@ -130,7 +130,9 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
     reasons = tuple(Fallback(m.node.op.name, device.name, host.name, m.reason) for m in missing)
     if policy == "warn":
         for reason in dict.fromkeys(reasons):
-            warnings.warn(f"{reason.op} runs on {host}, not on {device}: {reason.reason}", FallbackWarning, stacklevel=3)
+            warnings.warn(
+                f"{reason.op} runs on {host}, not on {device}: {reason.reason}", FallbackWarning, stacklevel=3
+            )
     counters.count_event("compile")
     return Program(graph, device, tuple(_split(graph, device, host, {id(m.node) for m in missing})), reasons)
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from hetero import config, counters, registry
-from hetero import dtype as dt
 from hetero.compile import Program, compile, move
 from hetero.errors import BackendError, DTypeError, GraphError
-from hetero.graph.build import Builder, weak
+from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, bind_sizes, canonical, plug_runner
-from hetero.op import OPS, Array, Attrs, Op, TensorType, Types
+from hetero.op import Array, Attrs, Op, TensorType, Types
 from hetero.select import current_device, device_of
 from hetero.spi import Buffer, Device
 from hetero.stages import run_in_stages
@@ -75,7 +74,9 @@ def _call_on_host(
     if not device.host:
         reason = f"the shape of what {op.name} gives depends on the values"
         if policy == "error":
-            raise BackendError(f"{device} cannot run {op.name}: {reason}", hint="HETERO_FALLBACK=allow runs it on the host")
+            raise BackendError(
+                f"{device} cannot run {op.name}: {reason}", hint="HETERO_FALLBACK=allow runs it on the host"
+            )
         counters.count_fallback(counters.Fallback(op.name, device.name, "numpy:0", reason))
     arrays = tuple(download(b, t, device) for b, t in zip(buffers, types, strict=True))
     made = op.evaluate(arrays, attrs)
@@ -124,7 +125,11 @@ def check_feed(graph: Graph, feed: Mapping[str, Any]) -> dict[str, Array]:
         said += [f"unknown {', '.join(map(repr, unknown))}"] * bool(unknown)
         raise GraphError(f"inputs of {graph.name}: {'; '.join(said)}", hint=f"it takes {', '.join(wanted)}")
     arrays = {name: _as_array(feed[name], type) for name, type in wanted.items()}
-    wrong = [f"{n!r} wants {wanted[n].dtype.name}, got {a.dtype.name}" for n, a in arrays.items() if a.dtype != wanted[n].dtype]
+    wrong = [
+        f"{n!r} wants {wanted[n].dtype.name}, got {a.dtype.name}"
+        for n, a in arrays.items()
+        if a.dtype != wanted[n].dtype
+    ]
     if wrong:
         raise DTypeError(f"inputs of {graph.name}: {'; '.join(wrong)}", hint="convert it: array.astype('...')")
     return arrays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -36,7 +36,7 @@ def device_of(name: str | Device | None) -> Device:
 
 
 @contextmanager
-def use(*names: str | Device) -> Iterator[Device]:
+def use(*names: str | Device) -> Generator[Device, None, None]:
     """Inside the block, `names[0]` is in use, or the first of several that is there."""
     if not names:
         raise BackendError("use wants the name of a backend or device", hint="with hetero.use('opencl'): ...")

@@ -71,7 +71,12 @@ def _run_part(
     part = compact(Graph(tuple(nodes), graph.types, graph.inputs, ports, graph.constants, graph.name))
     used = {i for n in part.nodes for i in n.inputs} | {p.value for p in part.outputs}
     part = Graph(
-        part.nodes, part.types, tuple(p for p in part.inputs if p.value in used), part.outputs, part.constants, part.name
+        part.nodes,
+        part.types,
+        tuple(p for p in part.inputs if p.value in used),
+        part.outputs,
+        part.constants,
+        part.name,
     )
     backend = registry.load(device.backend)
     program = compile(part, device, policy)

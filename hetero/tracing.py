@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
-from hetero import dtype as dt
 from hetero import counters, tree
+from hetero import dtype as dt
 from hetero.compile import Program, compile
 from hetero.dim import Dim, Size
 from hetero.eager import DeviceTensor, HostTensor, place
@@ -89,7 +89,7 @@ _active: ContextVar[tuple[Tracing, ...]] = ContextVar("hetero_tracing", default=
 
 
 @contextmanager
-def _recording(tracing: Tracing) -> Iterator[None]:
+def _recording(tracing: Tracing) -> Generator[None, None, None]:
     token = _active.set((*_active.get(), tracing))
     try:
         yield
@@ -129,7 +129,7 @@ class Traced(Tensor):
     def _array(self) -> NoReturn:
         raise GraphError(
             f"a traced {self._type} has no value yet",
-            hint="decide on values with hetero.where, hetero.cond or hetero.scan; or compute outside the traced function",
+            hint="decide on values with hetero.where, hetero.cond or hetero.scan; or compute outside the trace",
         )
 
     def _become(self, other: Any) -> None:
@@ -159,7 +159,9 @@ def _as_ref(tracing: Tracing, name: str, leaf: Any) -> Ref:
         return tracing.bring(leaf)
     if isinstance(leaf, bool | int | float | complex | np.ndarray | np.generic):
         return tracing.builder.constant(leaf)
-    raise GraphError(f"{name} of the traced function is a {type(leaf).__name__}", hint="return tensors, in tuples, lists or dicts")
+    raise GraphError(
+        f"{name} of the traced function is a {type(leaf).__name__}", hint="return tensors, in tuples, lists or dicts"
+    )
 
 
 def _arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +280,9 @@ def _shape_of(value: Any) -> Any:
 def _device(tensors: Sequence[Any]) -> Device:
     found = {x.device for x in tensors if isinstance(x, Tensor)}
     if len(found) > 1:
-        raise GraphError(f"the arguments are on {' and '.join(sorted(map(str, found)))}", hint="move them to one device")
+        raise GraphError(
+            f"the arguments are on {' and '.join(sorted(map(str, found)))}", hint="move them to one device"
+        )
     return found.pop() if found else current_device()
 
 
@@ -298,7 +302,7 @@ def _tensor(buffer: Any, type: TensorType, device: Device) -> Tensor:
 # -- control flow -------------------------------------------------------------------------------------------
 
 
-def scan(body: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
+def scan(body: Callable[[Any, Any], Any], state: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
     """A loop over time as one op: `state, y = body(state, x)` for each x along axis 0 of `xs`.
 
     Gives the last state, and the ys stacked along a new axis 0. `state` and `xs` may be nested; the state keeps its

@@ -23,16 +23,12 @@ def _rsqrt(x: Array, out: Array) -> None:
 
 def _cast(x: Array, out: Array) -> None:
     with np.errstate(all="ignore"):
-        np.copyto(out, x.real if x.dtype.kind == "c" and out.dtype.kind not in "cb" else x, casting="unsafe")
+        np.copyto(out, np.real(x) if x.dtype.kind == "c" and out.dtype.kind not in "cb" else x, casting="unsafe")
 
 
 def _where(condition: Array, x: Array, y: Array, out: Array) -> None:
     np.copyto(out, y)
     np.copyto(out, x, where=condition)
-
-
-def _copy(x: Array, out: Array) -> None:
-    np.copyto(out, x)
 
 
 def _round(x: Array, out: Array) -> None:
@@ -72,7 +68,14 @@ _FLOATS: dict[str, np.ufunc] = {
 }  # fmt: skip
 
 # An op whose reference is the ufunc itself needs no entry: `into` takes the ufunc.
-_SPECIAL: dict[str, Into] = {"matmul": np.matmul, "rsqrt": _rsqrt, "cast": _cast, "where": _where, "round": _round, "erf": _erf}
+_SPECIAL: dict[str, Into] = {
+    "matmul": np.matmul,
+    "rsqrt": _rsqrt,
+    "cast": _cast,
+    "where": _where,
+    "round": _round,
+    "erf": _erf,
+}
 _REDUCE: dict[str, np.ufunc] = {
     "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
     "any": np.logical_or, "all": np.logical_and,

@@ -61,7 +61,9 @@ def _from_file(graph: Graph, text: str) -> tuple[str, Array]:
     if not equals:
         name, path = next(iter(graph.input_types)), text  # one input: its name may be left out
         if len(graph.input_types) != 1:
-            raise GraphError(f"--input {text} has no name", hint=f"NAME=FILE, NAME one of {', '.join(graph.input_types)}")
+            raise GraphError(
+                f"--input {text} has no name", hint=f"NAME=FILE, NAME one of {', '.join(graph.input_types)}"
+            )
     if name not in graph.input_types:
         raise GraphError(f"no input is called {name!r}", hint=f"one of {', '.join(graph.input_types)}")
     try:

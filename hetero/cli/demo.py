@@ -22,11 +22,11 @@ from rich.table import Table
 from hetero import registry
 from hetero.cli.common import Json, bytes_text, console, print_json, seconds_text
 from hetero.cli.magika_model import MagikaModel, open_model
+from hetero.counters import Stats, reset_stats, stats
 from hetero.errors import BackendError, HeteroError, ModelError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.spi import Device
-from hetero.counters import Stats, reset_stats, stats
 
 TOLERANCE = 1e-4  # of a score, which lies between 0 and 1
 REPEATS = 5
@@ -145,7 +145,12 @@ def disagreements(paths: Sequence[Path], results: Sequence[Result], names: list[
 
 
 def _report(
-    paths: Sequence[Path], results: Sequence[Result], names: list[str], wanted: Array, magika: list[str], problems: list[str]
+    paths: Sequence[Path],
+    results: Sequence[Result],
+    names: list[str],
+    wanted: Array,
+    magika: list[str],
+    problems: list[str],
 ) -> dict[str, Any]:
     return {
         "files": [str(p) for p in paths],
@@ -168,7 +173,12 @@ def _report(
 
 
 def _show(
-    paths: Sequence[Path], results: Sequence[Result], names: list[str], wanted: Array, magika: list[str], problems: list[str]
+    paths: Sequence[Path],
+    results: Sequence[Result],
+    names: list[str],
+    wanted: Array,
+    magika: list[str],
+    problems: list[str],
 ) -> None:
     out = console()
     ran = [r for r in results if r.ran]
@@ -197,4 +207,6 @@ def _show(
         for problem in problems:
             out.print(f"  {problem}", markup=False)
     else:
-        out.print(f"{len(ran)} backends, ONNX Runtime and magika agree on {len(paths)} files, scores within {TOLERANCE:g}.")
+        out.print(
+            f"{len(ran)} backends, ONNX Runtime and magika agree on {len(paths)} files, scores within {TOLERANCE:g}."
+        )

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from hetero import dtype as dt
 from hetero.cli.common import Inputs, Json, Model, Seed, Sizes, console, gather_inputs, load_model, print_json
+from hetero.counters import stats
 from hetero.errors import GraphError
 from hetero.graph.ir import Graph, Port, bind_sizes
 from hetero.graph.passes import optimize
 from hetero.op import Array
 from hetero.select import device_of
 from hetero.spi import Device
-from hetero.counters import stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,9 @@ def _show(rows: list[Difference], first: str, second: str, tolerance: float) -> 
     out.print(table)
     over = next((r for r in rows if r.over), None)
     if over is not None:
-        out.print(f"\n[red]{second} leaves {first} first at {over.node}[/red]: relative {over.relative:.3g} > {tolerance:g}")
+        out.print(
+            f"\n[red]{second} leaves {first} first at {over.node}[/red]: relative {over.relative:.3g} > {tolerance:g}"
+        )
     else:
         worst = max((r.relative for r in rows), default=0.0)
         out.print(f"\n{second} agrees with {first} at all {len(rows)} nodes: relative difference at most {worst:.3g}")
-

@@ -61,7 +61,9 @@ def _backend(name: str) -> dict[str, Any]:
     return {
         "found": bool(found.devices),
         "version": found.version,
-        "devices": [{"name": d.name, "description": d.description, "memory_bytes": d.memory_bytes} for d in found.devices],
+        "devices": [
+            {"name": d.name, "description": d.description, "memory_bytes": d.memory_bytes} for d in found.devices
+        ],
         "reason": found.reason,
         "fix": found.fix,
         "warnings": list(found.warnings),

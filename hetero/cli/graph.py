@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from hetero.cli.common import Json, Model, Sizes, bytes_text, console, describe_ports, load_model, parse_sizes, print_json
+from hetero.cli.common import (
+    Json,
+    Model,
+    Sizes,
+    bytes_text,
+    console,
+    describe_ports,
+    load_model,
+    parse_sizes,
+    print_json,
+)
 from hetero.graph.ir import Graph
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose, nothing_whole
@@ -25,7 +35,9 @@ class Stage(str, Enum):
 
 def graph(
     model: Model,
-    stage: Annotated[Stage, typer.Option(help="Show the graph as imported, optimized, or with fusion regions.")] = Stage.imported,
+    stage: Annotated[
+        Stage, typer.Option(help="Show the graph as imported, optimized, or with fusion regions.")
+    ] = Stage.imported,
     size: Sizes = None,
     json: Json = False,
 ) -> None:

@@ -11,15 +11,27 @@ import typer
 from rich.table import Table
 
 from hetero.cli.common import (
-    Inputs, Json, Model, Seed, Sizes, console, file_names, gather_inputs, load_model, print_json, seconds_text,
+    Inputs,
+    Json,
+    Model,
+    Seed,
+    Sizes,
+    console,
+    file_names,
+    gather_inputs,
+    load_model,
+    print_json,
+    seconds_text,
 )  # fmt: skip
+from hetero.counters import Stats, reset_stats, stats
 from hetero.dim import show
 from hetero.errors import GraphError
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.counters import Stats, reset_stats, stats
 
-Backend = Annotated[str | None, typer.Option("--backend", help="Device to run on (default: HETERO_BACKEND, else numpy).")]
+Backend = Annotated[
+    str | None, typer.Option("--backend", help="Device to run on (default: HETERO_BACKEND, else numpy).")
+]
 
 
 def run(

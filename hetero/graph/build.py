@@ -6,7 +6,7 @@ A builder is itself the `Emit` that decompositions, gradient rules and importers
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +103,7 @@ class Builder:
         return outs
 
     @contextmanager
-    def at(self, where: str, name: str = "") -> Iterator[None]:
+    def at(self, where: str, name: str = "") -> Generator[None, None, None]:
         """Nodes made inside carry this place."""
         before, self._place = self._place, (where, name)
         try:
@@ -205,7 +205,9 @@ def compact(graph: Graph) -> Graph:
     number = {old: new for new, old in enumerate(order)}
     return Graph(
         tuple(
-            Node(n.op, tuple(number[i] for i in n.inputs), tuple(number[i] for i in n.outputs), n.attrs, n.where, n.name)
+            Node(
+                n.op, tuple(number[i] for i in n.inputs), tuple(number[i] for i in n.outputs), n.attrs, n.where, n.name
+            )
             for n in kept
         ),
         tuple(graph.types[i] for i in order),

@@ -29,7 +29,9 @@ def _order(graph: Graph) -> Iterator[str]:
         yield from (f"{node.label} reads value {i} before it is made" for i in node.inputs if i not in made)
         yield from (f"{node.label} makes value {i} a second time" for i in node.outputs if i in made)
         made.update(node.outputs)
-    yield from (f"output {p.name!r} is value {p.value}, which nothing makes" for p in graph.outputs if p.value not in made)
+    yield from (
+        f"output {p.name!r} is value {p.value}, which nothing makes" for p in graph.outputs if p.value not in made
+    )
     yield from (f"value {i} has no type" for i in sorted(made) if i not in known)
 
 

@@ -48,7 +48,9 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
             os.unlink(temporary)
             raise
     except OSError as e:
-        raise GraphError(f"cannot write {target}: {e.strerror or e}", hint="choose a folder that can be written to") from e
+        raise GraphError(
+            f"cannot write {target}: {e.strerror or e}", hint="choose a folder that can be written to"
+        ) from e
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
@@ -73,7 +75,7 @@ def _read(path: Path) -> tuple[str, dict[str, Array]]:
             metadata: Mapping[str, str] = file.metadata() or {}
             if KEY not in metadata:
                 raise GraphError("the file has no graph in it", hint="was it saved with graph.save?")
-            return metadata[KEY], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return metadata[KEY], {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as e:
         raise GraphError(f"the file is damaged: {e}") from e
     except OSError as e:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hetero import dtype as dt
-from hetero.dim import Shape, Size, concrete, show
+from hetero.dim import Size, concrete, show
 from hetero.errors import DTypeError, GraphError, ShapeError
 from hetero.op import REQUIRED, Array, Attrs, Cost, Op, TensorType, Types, define
 

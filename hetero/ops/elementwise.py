@@ -177,10 +177,11 @@ def _expm1(x: Array) -> Array:
 def _tanh(x: Array) -> Array:
     """At an infinite real part 1 with a zero of the imaginary part's sign (C libraries differ in that sign)."""
     out = np.tanh(x)
-    if x.dtype.kind != "c" or np.isfinite(x.real).all():
+    if x.dtype.kind != "c":
         return out
-    end = np.copysign(1, x.real) + 1j * np.copysign(0, x.imag)
-    return np.where(np.isinf(x.real) & np.isfinite(x.imag), end, out).astype(x.dtype, copy=False)
+    real, imag = np.real(x), np.imag(x)
+    end = np.copysign(1, real) + 1j * np.copysign(0, imag)
+    return np.where(np.isinf(real) & np.isfinite(imag), end, out).astype(x.dtype, copy=False)
 
 
 _unary("negative", np.negative, "Neg", kinds="iufc", arithmetic="same")
@@ -285,7 +286,7 @@ def _cast(x: Array, *, dtype: str) -> Array:
     to = dt.of(dtype)
     with np.errstate(all="ignore"):
         if x.dtype.kind == "c" and dt.kind(to) not in "cb":
-            x = x.real
+            x = np.real(x)
         return x.astype(to)
 
 

@@ -16,7 +16,6 @@ from hetero.errors import GraphError
 from hetero.op import REQUIRED, Array, Attrs, Cost, Op, TensorType, Types, define
 
 
-
 @dataclass(frozen=True, slots=True)
 class Need:
     """A rule's answer "not yet": the positions of the inputs whose values it must see first."""

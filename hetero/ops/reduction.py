@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hetero import dtype as dt
-from hetero.dim import Shape
+from hetero.dim import Shape, prod
 from hetero.dtype import DType
 from hetero.errors import AxisError, ShapeError
 from hetero.op import REQUIRED, Arg, Array, Attrs, Cost, Emit, Op, Sample, TensorType, Types, Value, define
@@ -125,9 +125,7 @@ for _name, _call, _onnx in (("argmax", np.argmax, "ArgMax"), ("argmin", np.argmi
 
 def mean_decompose(emit: Emit, x: Value, *, axes: Axes, keepdims: bool) -> Value:
     """sum / n"""
-    count = 1
-    for a in axes:
-        count = count * x.type.known[a]  # pyright: ignore[reportAssignmentType]
+    count = prod(tuple(x.type.known[a] for a in axes))
     return emit("divide", emit("sum", x, axes=axes, keepdims=keepdims), count)
 
 
@@ -161,12 +159,10 @@ def _var(x: Array, *, axes: Axes, keepdims: bool, correction: float) -> Array:
 
 def _var_decompose(emit: Emit, x: Value, *, axes: Axes, keepdims: bool, correction: float) -> Value:
     """sum((x - mean)^2) / (n - correction), in two passes: one pass loses digits"""
-    count = 1
-    for a in axes:
-        count = count * x.type.known[a]  # pyright: ignore[reportAssignmentType]
+    count = prod(tuple(x.type.known[a] for a in axes))
     off = emit("subtract", x, emit("mean", x, axes=axes, keepdims=True))
     total = emit("sum", emit("multiply", off, off), axes=axes, keepdims=keepdims)
-    return emit("divide", total, max(count - correction, 0.0))
+    return emit("divide", total, max(int(count) - correction, 0.0))
 
 
 var = define(

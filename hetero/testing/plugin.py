@@ -26,8 +26,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from hetero.registry import available  # late: a pytest run that has nothing to do with hetero never imports it
 
-    asked = list(metafunc.config.getoption("--hetero-backend"))
+    asked = _asked(metafunc.config)
     metafunc.parametrize("device", asked or available(), indirect=True, scope="session")
+
+
+def _asked(config: pytest.Config) -> list[str]:
+    return list(config.getoption("--hetero-backend") or [])
 
 
 def required() -> list[str]:
@@ -45,6 +49,6 @@ def device(request: pytest.FixtureRequest) -> object:
     try:
         return registry.find(name)
     except BackendError as e:
-        if name in required() or name in request.config.getoption("--hetero-backend"):
+        if name in required() or name in _asked(request.config):
             raise
         pytest.skip(str(e))

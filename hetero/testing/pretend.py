@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from hetero.spi import YES, Backend, Buffer, Device, Executable, Probe, Support
 
 
 @contextmanager
-def plugged(backend: Backend) -> Iterator[Device]:
+def plugged(backend: Backend) -> Generator[Device, None, None]:
     """`backend` beside the installed ones, inside the block; gives its first device."""
     registry.add(backend)
     try:
@@ -92,7 +92,9 @@ class SmallMemoryBackend:
 
     def from_host(self, array: Array, device: Device) -> Buffer:
         if array.nbytes > device.memory_bytes:
-            raise DeviceError(f"a buffer of {array.nbytes} bytes does not fit {device}, which has {device.memory_bytes}")
+            raise DeviceError(
+                f"a buffer of {array.nbytes} bytes does not fit {device}, which has {device.memory_bytes}"
+            )
         return array.copy()
 
     def to_host(self, buffer: Buffer, type: TensorType, device: Device) -> Array:

@@ -92,7 +92,7 @@ def test_a_buffer_comes_back_as_it_went(device: Device, dtype: str, shape: tuple
     assert_close(back, array, f"{device} {dtype}{shape}")
 
 
-def one_arg(shape: tuple[int, ...]):  # noqa: ANN201 - the record's own type
+def one_arg(shape: tuple[int, ...]):
     from hetero.op import Arg
 
     return (Arg(shape),)

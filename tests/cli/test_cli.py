@@ -134,7 +134,9 @@ def test_diff_names_the_first_node_over_the_tolerance_and_exits_1(call: Call, mo
         report = as_json(result)
         assert not report["agree"]
         assert "matmul" in report["first_over"]
-        assert "leaves numpy first at matmul" in " ".join(call("diff", model, "numpy", "nothing", "--random", "0").output.split())
+        assert "leaves numpy first at matmul" in " ".join(
+            call("diff", model, "numpy", "nothing", "--random", "0").output.split()
+        )
 
 
 def test_ulp_counts_the_floats_between() -> None:
@@ -144,7 +146,13 @@ def test_ulp_counts_the_floats_between() -> None:
     above = np.nextafter(one, np.float32(9))
     assert _ulp(one, above) == 1
     assert _ulp(one, one) == 0
-    assert _ulp(np.array([np.nextafter(np.float32(0), np.float32(-1))]), np.array([np.nextafter(np.float32(0), np.float32(1))])) == 2
+    assert (
+        _ulp(
+            np.array([np.nextafter(np.float32(0), np.float32(-1))]),
+            np.array([np.nextafter(np.float32(0), np.float32(1))]),
+        )
+        == 2
+    )
     assert _ulp(np.array([1]), np.array([1])) is None
 
 

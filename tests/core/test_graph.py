@@ -106,7 +106,10 @@ TANH = Node(OPS["tanh"], (0,), (1,))
         (Graph((TANH, TANH), (X, X), (Port("x", 0),), (Port("y", 1),)), "a second time"),
         (Graph((), (X,), (Port("x", 0),), (Port("y", 7),)), "which nothing makes"),
         (Graph((TANH,), (X, Y), (Port("x", 0),), (Port("y", 1),)), "gives float32(2,), not float64(2,)"),
-        (Graph((dataclasses.replace(TANH, attrs={"axis": 1}),), (X, X), (Port("x", 0),), (Port("y", 1),)), "attributes"),
+        (
+            Graph((dataclasses.replace(TANH, attrs={"axis": 1}),), (X, X), (Port("x", 0),), (Port("y", 1),)),
+            "attributes",
+        ),
         (Graph((TANH,), (X, X, X), (Port("x", 0), Port("x", 2)), (Port("y", 1),)), "two inputs are called 'x'"),
         (Graph((), (X,), (), (Port("y", 0),), {0: np.ones(3, "float32")}), "constant 0 is float32(3,)"),
         (Graph((), (TensorType((-1,), dt.float32),), (Port("x", 0),), (Port("y", 0),)), "negative size"),

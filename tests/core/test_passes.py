@@ -41,7 +41,9 @@ def test_a_composite_is_what_it_is_made_of(op: object) -> None:
     assert isinstance(op, Op)
     for seed, sample in enumerate(op.samples):
         letter = op.dtypes[0]
-        arrays = arguments(sample, dt.of({"f": "float64", "i": "int32", "u": "uint8", "b": "bool", "c": "complex128"}[letter]), seed)
+        arrays = arguments(
+            sample, dt.of({"f": "float64", "i": "int32", "u": "uint8", "b": "bool", "c": "complex128"}[letter]), seed
+        )
         graph = one_op(op, [TensorType(a.shape, a.dtype) for a in arrays], sample.attrs)
         parts = decompose(graph, nothing_whole)
         assert not any(n.op.composite for n in parts.nodes)
@@ -112,7 +114,9 @@ def layer_norm(builder: Builder, x: Ref, *, keepdims: bool) -> Ref:
 
     def mean(v: Ref) -> Ref:
         total = builder("divide", builder("sum", v, axes=(1,), keepdims=keepdims), 6.0)
-        return total if keepdims else builder("broadcast_to", builder("reshape", total, shape=(rows, 1)), shape=(rows, 6))
+        return (
+            total if keepdims else builder("broadcast_to", builder("reshape", total, shape=(rows, 1)), shape=(rows, 6))
+        )
 
     off = builder("subtract", x, mean(x))
     return builder("divide", off, builder("sqrt", builder("add", mean(builder("multiply", off, off)), 1e-5)))

@@ -120,8 +120,10 @@ def write(path: Path, head: dict[str, Any], rest: bytes) -> None:
     path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
 
 
-HOSTILE = [None, True, -1, 2**70, 1e308, "", "os.system", [], [[]], {}, {"graph": {}}, {"array": {"name": "t0"}}, {"dim": [[1, ["a"]]]},
-           {"bytes": "zz"}, {"map": 3}, {"float": "x"}, "permute", "late", 0, 1, 7]  # fmt: skip
+HOSTILE: list[Any] = [
+    None, True, -1, 2**70, 1e308, "", "os.system", [], [[]], {}, {"graph": {}}, {"array": {"name": "t0"}},
+    {"dim": [[1, ["a"]]]}, {"bytes": "zz"}, {"map": 3}, {"float": "x"}, "permute", "late", 0, 1, 7,
+]  # fmt: skip
 
 
 def mutate(value: Any, rng: random.Random) -> Any:
@@ -139,6 +141,15 @@ def mutate(value: Any, rng: random.Random) -> Any:
     return rng.choice(HOSTILE)
 
 
+def loads(path: Path) -> bool:
+    """Whether the file is taken; anything but a HeteroError is a crash."""
+    try:
+        load(path).check()
+    except HeteroError:
+        return False
+    return True
+
+
 def test_fuzzed_programs_load_or_are_refused(tmp_path: Path) -> None:
     """The program changed at random places: a valid graph or a HeteroError, and never anything else."""
     everything().save(str(tmp_path / "g"))
@@ -151,11 +162,7 @@ def test_fuzzed_programs_load_or_are_refused(tmp_path: Path) -> None:
         for _ in range(rng.randint(1, 3)):
             changed = mutate(changed, rng)
         write(tmp_path / "m", head | {"__metadata__": {"hetero_graph": json.dumps(changed)}}, rest)
-        try:
-            load(tmp_path / "m").check()
-        except HeteroError as e:
-            refused += 1
-            assert str(e)
+        refused += not loads(tmp_path / "m")
     assert refused > EXAMPLES // 4
 
 
@@ -171,7 +178,4 @@ def test_fuzzed_bytes_load_or_are_refused(tmp_path: Path) -> None:
         if rng.random() < 0.3:
             del changed[rng.randrange(len(changed)) :]
         (tmp_path / "m").write_bytes(changed)
-        try:
-            load(tmp_path / "m")
-        except HeteroError as e:
-            assert str(e)
+        loads(tmp_path / "m")

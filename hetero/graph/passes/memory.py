@@ -85,7 +85,9 @@ def _pack(lives: list[Life]) -> tuple[dict[int, int], int]:
     placed: list[tuple[int, Life]] = []
     for life in sorted(lives, key=lambda v: (-v.nbytes, v.start)):
         at = 0
-        for offset, other in sorted(((o, v) for o, v in placed if v.start <= life.end and life.start <= v.end), key=_at):
+        for offset, other in sorted(
+            ((o, v) for o, v in placed if v.start <= life.end and life.start <= v.end), key=_at
+        ):
             if offset - at >= life.nbytes:
                 break
             at = max(at, offset + other.nbytes)

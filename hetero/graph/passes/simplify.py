@@ -14,7 +14,7 @@ from hetero import dtype as dt
 from hetero.dim import broadcast
 from hetero.graph.build import Builder, Ref, rewrite
 from hetero.graph.ir import Graph, Node
-from hetero.op import OPS
+from hetero.op import OPS, Op
 
 Makers: TypeAlias = "dict[int, Node]"
 Rule: TypeAlias = Callable[[Builder, Node, tuple[Ref, ...], Makers], "Ref | None"]
@@ -45,7 +45,7 @@ def _is(builder: Builder, ref: Ref, value: float) -> bool:
         return False
     same = bool(np.all(array == np.asarray(value).astype(array.dtype)))
     if same and value == 0 and dt.kind(array.dtype) in "fc":
-        return bool(np.all(np.signbit(array.real) == np.signbit(value)))
+        return bool(np.all(np.signbit(np.real(array)) == np.signbit(value)))
     return same
 
 
@@ -184,7 +184,9 @@ def _sink(builder: Builder, node: Node, refs: tuple[Ref, ...], makers: Makers) -
 
     `move` is a broadcast, which then has less to compute, or the reshape that a reduction leaves behind.
     """
-    moved = {ref.index: makers[ref.index] for ref in refs if ref.index in makers and _movable(builder, makers[ref.index])}
+    moved = {
+        ref.index: makers[ref.index] for ref in refs if ref.index in makers and _movable(builder, makers[ref.index])
+    }
     forms = {(m.op.name, builder.types[m.inputs[0]].shape, builder.types[m.outputs[0]].shape) for m in moved.values()}
     if len(forms) != 1 or any(ref.index not in moved and ref.type.shape != () for ref in refs):
         return None
@@ -199,7 +201,7 @@ def _movable(builder: Builder, maker: Node) -> bool:
     return maker.op.name == "broadcast_to" or (maker.op.name == "reshape" and len(source) > 1 and source[-1] == 1)
 
 
-RULES: dict[str, tuple[Rule, ...]] = {
+_TABLE: dict[str, tuple[Rule, ...]] = {
     "add": (_neutral_right(-0.0), _neutral_left(-0.0)),
     "subtract": (_neutral_right(0),),
     "multiply": (_neutral_right(1), _neutral_left(1)),
@@ -217,8 +219,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "slice": (_whole_slice,),
     "pad": (_no_pad,),
     "concat": (_one_input,),
-} | {name: (_no_axes, _keep_dims) for name in ("sum", "prod", "max", "min", "any", "all")}
+}
+_REDUCE: tuple[Rule, ...] = (_no_axes, _keep_dims)
 
-for _op in OPS.values():
-    if _op.elementwise:
-        RULES[_op.name] = (*RULES.get(_op.name, ()), _sink)
+
+def _rules(op: Op) -> tuple[Rule, ...]:
+    if op.kind == "reduction" and "axes" in op.attrs and not op.composite:
+        return _REDUCE
+    return (*_TABLE.get(op.name, ()), _sink) if op.elementwise else _TABLE.get(op.name, ())
+
+
+RULES = {op.name: _rules(op) for op in OPS.values()}
