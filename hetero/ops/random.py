@@ -28,23 +28,23 @@ _BLOCKS = 1 << 12  # counters at a time: the eight work arrays stay in the cache
 _KEY = Arg((4,), 0, 2**32, "uint32")
 
 
-def _check_key(name: str, key: TensorType) -> None:
+def check_key(name: str, key: TensorType) -> None:
     if key.dtype != dt.uint32 or key.known != (4,):
         raise ShapeError(f"{name} wants a key of uint32 (4,), got {key}", hint="make one with hetero.random.key(seed)")
 
 
-def _cost(types: Types, outs: Types, attrs: Attrs) -> Cost:
+def draw_cost(types: Types, outs: Types, attrs: Attrs) -> Cost:
     n = sum(int(t.size) for t in outs)
     return Cost(flop=10 * ROUNDS * n // 4, read=4, write=n)
 
 
-def _samples(*attrs: Attrs) -> tuple[Sample, ...]:
+def draws(*attrs: Attrs) -> tuple[Sample, ...]:
     return tuple(Sample((_KEY,), a) for a in attrs)
 
 
 def _philox_infer(key: TensorType, *, shape: Shape) -> TensorType:
     """uint32 (4,) -> uint32 shape: word i is word i % 4 of block i // 4"""
-    _check_key("philox", key)
+    check_key("philox", key)
     return TensorType(tuple(shape), dt.uint32)
 
 
@@ -82,9 +82,9 @@ def philox_blocks(key: Array, start: int, out: Array) -> None:
 
 philox = define(
     Op(
-        name="philox", kind="random", infer=_philox_infer, reference=_philox, cost=_cost, dtypes="u",
+        name="philox", kind="random", infer=_philox_infer, reference=_philox, cost=draw_cost, dtypes="u",
         attrs={"shape": REQUIRED},
-        samples=_samples({"shape": ()}, {"shape": (7,)}, {"shape": (3, 301)}, {"shape": (0,)}),
+        samples=draws({"shape": ()}, {"shape": (7,)}, {"shape": (3, 301)}, {"shape": (0,)}),
     )
 )  # fmt: skip
 
@@ -112,13 +112,13 @@ _BITS = ("uint8", "uint16", "uint32", "uint64")
 
 def _bits_infer(key: TensorType, *, shape: Shape, dtype: str) -> TensorType:
     """uint32 (4,) -> unsigned dtype of shape, every value equally likely"""
-    _check_key("random_bits", key)
+    check_key("random_bits", key)
     if dtype not in _BITS:
         raise DTypeError(f"random_bits gives {', '.join(_BITS)}, not {dtype}", hint="cast the result")
     return TensorType(tuple(shape), dt.of(dtype))
 
 
-def _bits(key: Array, *, shape: tuple[int, ...], dtype: str) -> Array:
+def bits_of(key: Array, *, shape: tuple[int, ...], dtype: str) -> Array:
     if dtype != "uint64":
         return _philox(key, shape=shape).astype(dtype, copy=False)
     low, high = _two(key, shape)
@@ -136,9 +136,9 @@ def _bits_decompose(emit: Emit, key: Value, *, shape: Shape, dtype: str) -> Valu
 
 random_bits = define(
     Op(
-        name="random_bits", kind="random", infer=_bits_infer, reference=_bits, cost=_cost, dtypes="u",
+        name="random_bits", kind="random", infer=_bits_infer, reference=bits_of, cost=draw_cost, dtypes="u",
         attrs={"shape": REQUIRED, "dtype": "uint32"}, decompose=_bits_decompose,
-        samples=_samples({"shape": (7,), "dtype": "uint8"}, {"shape": (3, 5)}, {"shape": (301,), "dtype": "uint64"}),
+        samples=draws({"shape": (7,), "dtype": "uint8"}, {"shape": (3, 5)}, {"shape": (301,), "dtype": "uint64"}),
     )
 )  # fmt: skip
 
@@ -152,7 +152,7 @@ def check_float(name: str, dtype: str) -> None:
 
 def _uniform_infer(key: TensorType, *, shape: Shape, dtype: str) -> TensorType:
     """uint32 (4,) -> dtype of shape, in [0, 1)"""
-    _check_key("uniform", key)
+    check_key("uniform", key)
     check_float("uniform", dtype)
     return TensorType(tuple(shape), dt.of(dtype))
 
@@ -180,9 +180,9 @@ def _uniform_decompose(emit: Emit, key: Value, *, shape: Shape, dtype: str) -> V
 
 uniform = define(
     Op(
-        name="uniform", kind="random", infer=_uniform_infer, reference=_uniform, cost=_cost, dtypes="u",
+        name="uniform", kind="random", infer=_uniform_infer, reference=_uniform, cost=draw_cost, dtypes="u",
         attrs={"shape": REQUIRED, "dtype": "float32"}, decompose=_uniform_decompose,
-        samples=_samples({"shape": (7,)}, {"shape": (3, 301)}, {"shape": (5, 3), "dtype": "float64"}),
+        samples=draws({"shape": (7,)}, {"shape": (3, 301)}, {"shape": (5, 3), "dtype": "float64"}),
     )
 )  # fmt: skip
 
@@ -191,7 +191,7 @@ uniform = define(
 
 def _randint_infer(key: TensorType, *, shape: Shape, low: int, high: int, dtype: str) -> TensorType:
     """uint32 (4,) -> integer dtype of shape, in [low, high)"""
-    _check_key("randint", key)
+    check_key("randint", key)
     to = dt.of(dtype)
     if not dt.is_integer(to):
         raise DTypeError(f"randint gives integers, not {dtype}")
@@ -224,9 +224,9 @@ def _randint_decompose(emit: Emit, key: Value, *, shape: Shape, low: int, high: 
 
 randint = define(
     Op(
-        name="randint", kind="random", infer=_randint_infer, reference=_randint, cost=_cost, dtypes="u",
+        name="randint", kind="random", infer=_randint_infer, reference=_randint, cost=draw_cost, dtypes="u",
         attrs={"shape": REQUIRED, "low": REQUIRED, "high": REQUIRED, "dtype": "int64"}, decompose=_randint_decompose,
-        samples=_samples(
+        samples=draws(
             {"shape": (7,), "low": -3, "high": 9}, {"shape": (3, 301), "low": 0, "high": 1 << 32},
             {"shape": (5,), "low": 0, "high": 200, "dtype": "uint8"},
         ),
@@ -238,13 +238,13 @@ randint = define(
 
 def _permutation_infer(key: TensorType, *, n: int) -> TensorType:
     """uint32 (4,) -> int64 (n,): 0 .. n - 1 in random order"""
-    _check_key("permutation", key)
+    check_key("permutation", key)
     concrete((n,), "permutation")
     return TensorType((n,), dt.int64)
 
 
 def _permutation(key: Array, *, n: int) -> Array:
-    return np.argsort(_bits(key, shape=(n,), dtype="uint64"), kind="stable")
+    return np.argsort(bits_of(key, shape=(n,), dtype="uint64"), kind="stable")
 
 
 def _permutation_decompose(emit: Emit, key: Value, *, n: int) -> Value:
@@ -254,7 +254,7 @@ def _permutation_decompose(emit: Emit, key: Value, *, n: int) -> Value:
 
 permutation = define(
     Op(
-        name="permutation", kind="random", infer=_permutation_infer, reference=_permutation, cost=_cost, dtypes="u",
-        attrs={"n": REQUIRED}, decompose=_permutation_decompose, samples=_samples({"n": 7}, {"n": 301}, {"n": 0}),
+        name="permutation", kind="random", infer=_permutation_infer, reference=_permutation, cost=draw_cost, dtypes="u",
+        attrs={"n": REQUIRED}, decompose=_permutation_decompose, samples=draws({"n": 7}, {"n": 301}, {"n": 0}),
     )
 )  # fmt: skip

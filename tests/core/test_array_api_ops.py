@@ -13,7 +13,7 @@ from hetero.errors import AxisError, HeteroError
 from hetero.graph.build import Builder
 from hetero.op import OPS, Array, Op, Sample, TensorType, arguments
 
-FAMILIES = ("indexing", "sorting", "cumulative", "matrix", "fft", "random")
+FAMILIES = ("indexing", "sorting", "cumulative", "matrix", "fft", "random", "normal")
 PICKED = {"f": "float32", "i": "int32", "u": "uint32", "b": "bool", "c": "complex64"}
 
 
