@@ -9,15 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from hetero import dtype as dt
-from hetero import counters, execute, subscript
+from hetero import counters, subscript
 from hetero.dtype import DType
 from hetero.errors import AxisError, BackendError, ShapeError
-from hetero.graph.build import weak
+from hetero.dtype import weak
 from hetero.op import Array, Op, TensorType
 from hetero.spi import Buffer, Device
 from hetero.tensor import SCALARS, Operand, Operator, Sign, Tensor, apply
@@ -37,9 +38,16 @@ def _host_calls() -> dict[str, int]:
 counters.add_source(HOST, _host_calls)
 
 
+def _execute() -> ModuleType:
+    """hetero.execute, which brings the compiler and is not needed for eager work on the host."""
+    from hetero import execute
+
+    return execute
+
+
 @lru_cache(maxsize=1)
 def _host() -> Device:
-    return execute.device_of(HOST)
+    return _execute().device_of(HOST)
 
 
 def place(array: Array, device: Device) -> Tensor:
@@ -47,18 +55,18 @@ def place(array: Array, device: Device) -> Tensor:
     if device.name == HOST:
         return HostTensor.of(array)
     type = TensorType(array.shape, dt.check(array.dtype))
-    return DeviceTensor(execute.upload(array, device), type, device)
+    return DeviceTensor(_execute().upload(array, device), type, device)
 
 
 def move(x: Tensor, device: Device | str) -> Tensor:
     """`x` on `device`."""
-    to = execute.device_of(device)
+    to = _execute().device_of(device)
     return x if to == x.device else place(x._array, to)
 
 
 def restore(array: Array, device: str) -> Tensor:
     """For pickle."""
-    return place(array, execute.device_of(device))
+    return place(array, _execute().device_of(device))
 
 
 def _dtypes(op: Op, operands: tuple[Any, ...]) -> tuple[list[Any], DType | None]:
@@ -68,7 +76,7 @@ def _dtypes(op: Op, operands: tuple[Any, ...]) -> tuple[list[Any], DType | None]
     each = [x.dtype if isinstance(x, Tensor) else weak(x, like) for x in operands]
     if not op.arithmetic:
         return each, None
-    to = dt.promote(*each)
+    to = dt.promote(*(d for d in each if d is not None))
     return each, dt.to_float(to) if op.arithmetic == "float" else to
 
 
@@ -186,13 +194,13 @@ class DeviceTensor(Tensor):
         device = _one_device(op, operands)
         each, to = _dtypes(op, operands)
         given = [_as_device(x, to or own, device) for x, own in zip(operands, each, strict=True)]
-        buffers, types = execute.call(op, [x._buffer for x in given], tuple(x._kind for x in given), attrs, device)
+        buffers, types = _execute().call(op, [x._buffer for x in given], tuple(x._kind for x in given), attrs, device)
         made = tuple(cls(b, t, device) for b, t in zip(buffers, types, strict=True))
         return made[0] if len(made) == 1 else made
 
     @property
     def _array(self) -> Array:
-        return execute.download(self._buffer, self._kind, self._device)
+        return _execute().download(self._buffer, self._kind, self._device)
 
     @property
     def _type(self) -> TensorType:
@@ -226,7 +234,7 @@ def _as_device(x: Any, dtype: DType, device: Device) -> DeviceTensor:
 def _constant(value: bytes, dtype: str, device: Device) -> DeviceTensor:
     """A scalar on a device, sent once. Its bytes are the key: -0.0 equals 0.0, and no NaN equals itself."""
     array = np.frombuffer(value, dt.of(dtype)).reshape(())
-    return DeviceTensor(execute.upload(array, device), TensorType((), array.dtype), device)
+    return DeviceTensor(_execute().upload(array, device), TensorType((), array.dtype), device)
 
 
 # -- operators of the host ----------------------------------------------------------------------------------------
@@ -259,6 +267,7 @@ def _fast(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
         except Exception:  # not two host tensors, or NumPy refuses: the long way says why
             if other.__class__ in SCALARS:
                 try:
+                    out = HostTensor()
                     out._a = ufunc(self._a, other)  # pyright: ignore
                     calls += 1
                     return out

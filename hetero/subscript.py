@@ -7,6 +7,7 @@ size depends on the data. Where the picked axes go follows NumPy: together, in t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -191,7 +192,7 @@ def _stretch(emit: Emit, x: Any, shape: Shape) -> Any:
 
 def put(emit: Emit, x: Any, key: Any, value: Any) -> Any:
     """`x` with `value`, a tensor of its dtype, at `key`"""
-    only = key[0] if isinstance(key, tuple) and len(key) == 1 else key  # pyright: ignore[reportUnknownVariableType]
+    only: Any = key[0] if isinstance(key, tuple) and len(key) == 1 else key  # pyright: ignore[reportUnknownArgumentType]
     if is_tensor(only) and only.dtype == dt.bool_ and value.ndim == 0 and only.shape == x.shape[: only.ndim]:
         mask = emit("reshape", only, shape=(*only.shape, *(1,) * (x.ndim - only.ndim)))
         return emit("where", mask, value, x)
@@ -212,7 +213,7 @@ def _positions(x: Any) -> Any:
 
     if any(isinstance(n, Dim) for n in x.shape):
         raise ShapeError(f"setting elements of a tensor with the open shape {show(x.shape)}")
-    return place(np.arange(prod(x.shape)).reshape(x.shape), x.device)
+    return place(np.arange(math.prod(x.shape)).reshape(x.shape), x.device)
 
 
 def _fits(value: Shape, target: Shape) -> bool:
@@ -228,7 +229,7 @@ def _fits(value: Shape, target: Shape) -> bool:
 def fitting(x: Any, value: Any) -> Any:
     """`value` as a tensor on the device of `x` and of its dtype, if nothing is lost by the rules of promotion."""
     from hetero.eager import place
-    from hetero.graph.build import weak
+    from hetero.dtype import weak
 
     if is_tensor(value):
         if dt.promote(x.dtype, value.dtype) != x.dtype:

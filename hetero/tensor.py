@@ -75,7 +75,7 @@ def _in_place(name: str, forward: Operator) -> Operator:
     return in_place
 
 
-def _compare(name: str) -> Callable[[Any, Any], Any]:
+def _compare(name: str) -> Operator:
     return _binary(name)[0]
 
 
@@ -101,8 +101,11 @@ def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
     return apply("reshape", out, shape=shape)
 
 
-def _product(self: Tensor, other: Tensor, /) -> Tensor:
+def _product(self: Tensor, other: Any, /) -> Tensor:
     return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+
+_equal, _not_equal = _compare("equal"), _compare("not_equal")
 
 
 class Tensor:
@@ -228,8 +231,13 @@ class Tensor:
     __le__ = _compare("less_equal")
     __gt__ = _compare("greater")
     __ge__ = _compare("greater_equal")
-    __eq__ = _compare("equal")
-    __ne__ = _compare("not_equal")
+
+    def __eq__(self, other: Operand, /) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _equal(self, other)  # a tensor, where other classes give a bool
+
+    def __ne__(self, other: Operand, /) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _not_equal(self, other)
+
     __hash__ = None  # pyright: ignore[reportAssignmentType]  == gives a tensor
     __neg__ = _unary("negative")
     __pos__ = _unary("positive")

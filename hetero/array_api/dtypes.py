@@ -10,7 +10,7 @@ import numpy as np
 from hetero import dtype as dt
 from hetero.dtype import DType
 from hetero.errors import AttributeValueError, DTypeError
-from hetero.graph.build import weak
+from hetero.dtype import weak
 from hetero.spi import Device
 from hetero.tensor import SCALARS, Tensor
 

@@ -19,7 +19,7 @@ def normal_axis(axis: int, rank: int) -> int:
     return normal_axes(axis, rank)[0]
 
 
-def _cut(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+def cut(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
     """Elements start .. stop - 1 along one axis."""
     starts, stops = [0] * x.ndim, list(x.shape)
     starts[axis], stops[axis] = start, stop
@@ -66,7 +66,7 @@ def flip(x: Tensor, /, *, axis: Axes = None) -> Tensor:
 
 def moveaxis(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...], /) -> Tensor:
     """(a, b, c) from 0 to 2 -> (b, c, a)"""
-    froms, tos = (_each_axis(a, x.ndim) for a in (source, destination))
+    froms, tos = (each_axis(a, x.ndim) for a in (source, destination))
     if len(froms) != len(tos):
         raise AxisError(f"moveaxis from {source} to {destination}: as many axes on both sides")
     order = [i for i in range(x.ndim) if i not in froms]
@@ -75,7 +75,7 @@ def moveaxis(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[
     return permute_dims(x, tuple(order))
 
 
-def _each_axis(axes: int | Sequence[int], rank: int) -> tuple[int, ...]:
+def each_axis(axes: int | Sequence[int], rank: int) -> tuple[int, ...]:
     """Normal axes in the order given, none twice."""
     given = (axes,) if isinstance(axes, int) else tuple(axes)
     normal_axes(given, rank)
@@ -86,7 +86,7 @@ def permute_dims(x: Tensor, /, axes: tuple[int, ...]) -> Tensor:
     """(a, b, c) by (2, 0, 1) -> (c, a, b)"""
     if len(axes) != x.ndim:
         raise AxisError(f"permute_dims wants each of the {x.ndim} axes once, got {axes}")
-    return apply("permute", x, axes=_each_axis(axes, x.ndim) if x.ndim else ())
+    return apply("permute", x, axes=each_axis(axes, x.ndim) if x.ndim else ())
 
 
 def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> Tensor:
@@ -134,10 +134,10 @@ def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes = None) -> Te
 
 def _roll_one(x: Tensor, by: int, axis: int) -> Tensor:
     n = x.shape[axis]
-    cut = n - by % n if n else 0
-    if cut in (0, n):
+    seam = n - by % n if n else 0
+    if seam in (0, n):
         return x
-    return apply("concat", _cut(x, axis, cut, n), _cut(x, axis, 0, cut), axis=axis)
+    return apply("concat", cut(x, axis, seam, n), cut(x, axis, 0, seam), axis=axis)
 
 
 def squeeze(x: Tensor, /, axis: int | tuple[int, ...]) -> Tensor:
@@ -169,10 +169,10 @@ def tile(x: Tensor, repetitions: tuple[int, ...], /) -> Tensor:
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """(n, a, b) at 0 -> n tensors (a, b)"""
     axis = normal_axis(axis, x.ndim)
-    return tuple(squeeze(_cut(x, axis, i, i + 1), axis) for i in range(x.shape[axis]))
+    return tuple(squeeze(cut(x, axis, i, i + 1), axis) for i in range(x.shape[axis]))
 
 
 __all__ = [
-    "broadcast_arrays", "broadcast_to", "concat", "expand_dims", "flip", "moveaxis", "normal_axis", "permute_dims",
+    "broadcast_arrays", "broadcast_to", "concat", "cut", "each_axis", "expand_dims", "flip", "moveaxis", "normal_axis", "permute_dims",
     "repeat", "reshape", "roll", "squeeze", "stack", "tile", "unstack",
 ]  # fmt: skip

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from hetero import dtype as dt
 from hetero.array_api.elementwise import conj
-from hetero.array_api.manipulation import broadcast_arrays, normal_axis, permute_dims, reshape
+from hetero.array_api.manipulation import broadcast_arrays, each_axis, normal_axis, permute_dims, reshape
 from hetero.dim import prod, show
 from hetero.errors import AxisError, ShapeError
-from hetero.ops.reduction import normal_axes
 from hetero.tensor import Tensor, apply, matmul
 
 
@@ -25,8 +24,7 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: int | tuple[Sequence[int], Seq
             raise AxisError(f"tensordot over {axes} axes of {show(x1.shape)} and {show(x2.shape)}")
         left, right = tuple(range(x1.ndim - axes, x1.ndim)), tuple(range(axes))
     else:
-        left, right = (tuple(a % max(x.ndim, 1) for a in given) for x, given in zip((x1, x2), axes, strict=True))
-        normal_axes(tuple(axes[0]), x1.ndim), normal_axes(tuple(axes[1]), x2.ndim)
+        left, right = (each_axis(given, x.ndim) for x, given in zip((x1, x2), axes, strict=True))
     shared = tuple(x1.shape[a] for a in left)
     if shared != tuple(x2.shape[a] for a in right):
         raise ShapeError(f"tensordot over axes {left} of {show(x1.shape)} and {right} of {show(x2.shape)}")

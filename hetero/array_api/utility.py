@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hetero import dtype as dt
-from hetero.array_api.manipulation import Axes, _cut, concat, normal_axis
+from hetero.array_api.manipulation import Axes, cut, concat, normal_axis
 from hetero.errors import AttributeValueError
 from hetero.ops.reduction import normal_axes
 from hetero.tensor import Tensor, apply
@@ -34,7 +34,7 @@ def diff(
     out = concat(parts, axis=axis) if len(parts) > 1 else x
     for _ in range(n):
         m = out.shape[axis]
-        late, early = _cut(out, axis, min(1, m), m), _cut(out, axis, 0, max(m - 1, 0))
+        late, early = cut(out, axis, min(1, m), m), cut(out, axis, 0, max(m - 1, 0))
         out = late != early if out.dtype == dt.bool_ else late - early
     return out
 

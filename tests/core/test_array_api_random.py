@@ -70,7 +70,7 @@ def test_normal_has_the_moments_and_the_quantiles(dtype: str) -> None:
     assert np.abs(below - np.arange(1, 50) / 50).max() < 1.95 / math.sqrt(len(x))  # Kolmogorov: one time in 10^3
 
 
-@pytest.mark.parametrize(("dtype", "bits", "close"), [("float32", 32, 2.0**-33), ("float64", 64, 2.0**-51)])
+@pytest.mark.parametrize(("dtype", "bits", "close"), [("float32", 32, 2.0**-33), ("float64", 64, 4e-15)])
 def test_normal_is_the_quantile_of_its_word(dtype: str, bits: int, close: float) -> None:
     rng = np.random.default_rng(0)
     words = rng.integers(0, 1 << bits, 3000, dtype=f"uint{bits}") >> rng.integers(0, bits, 3000).astype(f"uint{bits}")
@@ -79,7 +79,7 @@ def test_normal_is_the_quantile_of_its_word(dtype: str, bits: int, close: float)
         q = q & ~0x7FF if q >= 1 << 53 else q
         want = NormalDist().inv_cdf(q / 2.0 ** (bits + 1)) * (1 if word & 1 else -1)
         rounding = float(np.spacing(np.dtype(dtype).type(want)))
-        assert abs(z - want) <= close + 2 * abs(rounding)  # the oracle is a double too
+        assert abs(z - want) <= close + abs(rounding)  # the oracle itself is right to 3e-15
 
 
 def test_normal_is_symmetric_and_reaches_far() -> None:
@@ -105,7 +105,7 @@ def test_fold_in_gives_another_key_for_each_number() -> None:
 
 def test_a_seed_uses_all_its_bits() -> None:
     assert len({tuple(ht.random.key(s).tolist()) for s in (0, 1, 1 << 40, 1 << 70, 1 << 127)}) == 5
-    with pytest.raises(AttributeValueError, match="2\\^128"):
+    with pytest.raises(AttributeValueError, match=r"2\^128"):
         ht.random.key(-1)
 
 
@@ -143,7 +143,7 @@ def test_choice_draws_from_what_is_there() -> None:
 def test_draws_refuse_other_dtypes_and_keys() -> None:
     with pytest.raises(DTypeError, match="float32 or float64"):
         ht.random.normal(KEY, 3, "float16")
-    with pytest.raises(ShapeError, match="random.key"):
+    with pytest.raises(ShapeError, match=r"random\.key"):
         ht.random.uniform(ht.asarray([1, 2]), 3)
 
 
