@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hetero import fft, linalg, random
 from hetero.array_api import (
     FInfo,
     IInfo,
@@ -170,7 +169,6 @@ from hetero.array_api import (
     zeros,
     zeros_like,
 )
-from hetero.compile import FallbackWarning
 from hetero.counters import Stats, reset_stats, stats
 from hetero.dtype import float16
 from hetero.errors import (
@@ -186,34 +184,58 @@ from hetero.errors import (
     ShapeError,
     SingularError,
 )
-from hetero.graph.ir import Graph
 from hetero.op import OPS
 from hetero.registry import available, load
 from hetero.select import current_device, use
 from hetero.spi import Backend, Device
 from hetero.tensor import Tensor
-from hetero.tracing import Spec, cond, jit, scan, spec, trace
 
 if TYPE_CHECKING:
+    from hetero import fft, linalg, random
+    from hetero.compile import FallbackWarning
     from hetero.convert.onnx_in import from_onnx
     from hetero.dtype import DType
+    from hetero.graph.ir import Graph
+    from hetero.tracing import Spec, cond, jit, scan, spec, trace
 
     bfloat16: DType
 
 __version__ = "0.1.0"
 
+# Imported when first named: what eager work on the host can do without. Name -> module that has it.
+_LATER = {
+    "FallbackWarning": "hetero.compile",
+    "Graph": "hetero.graph.ir",
+    "Spec": "hetero.tracing",
+    "cond": "hetero.tracing",
+    "from_onnx": "hetero.convert.onnx_in",
+    "jit": "hetero.tracing",
+    "scan": "hetero.tracing",
+    "spec": "hetero.tracing",
+    "trace": "hetero.tracing",
+}
+_SUBMODULES = frozenset({"fft", "linalg", "random"})
+
 
 def __getattr__(name: str) -> Any:
-    """What costs an import of its own is imported when it is first named."""
-    if name == "from_onnx":
-        from hetero.convert.onnx_in import from_onnx
+    from importlib import import_module
 
-        return from_onnx
+    if name in _SUBMODULES:
+        return import_module(f"hetero.{name}")
     if name == "bfloat16":
         from hetero.dtype import of
 
-        return of("bfloat16")
-    raise AttributeError(f"module 'hetero' has no attribute {name!r}")
+        return of(name)
+    if name not in _LATER:
+        raise AttributeError(f"module 'hetero' has no attribute {name!r}")
+    import_module("hetero.execute")  # graphs that are made here can be run
+    value = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [

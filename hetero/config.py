@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hetero.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FALLBACKS = ("error", "warn", "allow")
 
@@ -26,6 +29,8 @@ def fallback() -> str:
 
 def cache_dir() -> Path:
     """HETERO_CACHE_DIR, else the platform's place for caches. It may not exist, nor be writable."""
+    from pathlib import Path
+
     told = os.environ.get("HETERO_CACHE_DIR", "").strip()
     if told:
         return Path(told)

@@ -114,3 +114,22 @@ def to_float(dtype: DType) -> DType:
 def real_of(dtype: DType) -> DType:
     """float32 of complex64, float64 of complex128; others stay."""
     return {"complex64": float32, "complex128": float64}.get(dtype.name, dtype)
+
+
+def weak(scalar: Any, like: DType | None) -> DType | None:
+    """The dtype a Python scalar takes beside a tensor of dtype `like` (the array API's rule, floats beside
+    integers become float64 as in NumPy)."""
+    if like is None or not isinstance(scalar, bool | int | float | complex):
+        return None
+    letter = kind(like)
+    if isinstance(scalar, bool):
+        return bool_ if letter == "b" else like
+    if isinstance(scalar, int):
+        if letter == "b":
+            return int64
+        if letter in "iu" and not np.iinfo(like).min <= scalar <= np.iinfo(like).max:
+            raise DTypeError(f"{scalar} does not fit {like.name}", hint="cast the tensor to a wider dtype first")
+        return like
+    if isinstance(scalar, float):
+        return like if letter in "fc" else float64
+    return like if letter == "c" else complex64 if like == float32 else complex128

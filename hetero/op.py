@@ -6,8 +6,9 @@ in one `Op`. Backends, the importer, the docs, the cost model and the tests are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -174,14 +175,40 @@ class Op:
         return f"<op {self.name}>"
 
 
-OPS: dict[str, Op] = {}
+class Table(Mapping[str, Op]):
+    """The op table. A family is imported when an op is asked for that is not there yet: the elementwise ones, which
+    operators on tensors need, before all the others."""
+
+    def __init__(self) -> None:
+        self._ops: dict[str, Op] = {}
+
+    def _fill(self) -> dict[str, Op]:
+        import_module("hetero.ops.table")
+        return self._ops
+
+    def __getitem__(self, name: str) -> Op:
+        if name not in self._ops:
+            import_module("hetero.ops.elementwise")
+        return self._ops[name] if name in self._ops else self._fill()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fill())
+
+    def __len__(self) -> int:
+        return len(self._fill())
+
+    def enter(self, op: Op) -> None:
+        if op.name in self._ops:
+            raise ValueError(f"op {op.name!r} is defined twice")
+        self._ops[op.name] = op
+
+
+OPS = Table()
 
 
 def define(op: Op) -> Op:
     """Enter `op` in the table; a name is entered once."""
-    if op.name in OPS:
-        raise ValueError(f"op {op.name!r} is defined twice")
-    OPS[op.name] = op
+    OPS.enter(op)
     return op
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from hetero.errors import BackendError
 from hetero.spi import Backend, Device, Probe
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "hetero.backends"
 
@@ -14,9 +17,16 @@ GROUP = "hetero.backends"
 _added: dict[str, Backend] = {}
 
 
+def _entries() -> list[EntryPoint]:
+    """Those of our group, from every installed distribution."""
+    from importlib.metadata import entry_points  # late: it is slow to import, and host work needs no backend
+
+    return list(entry_points(group=GROUP))
+
+
 def available() -> list[str]:
     """Names of the installed backends, whether or not their device is here."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)} | set(_added))
+    return sorted({entry.name for entry in _entries()} | set(_added))
 
 
 def add(backend: Backend) -> None:
@@ -40,7 +50,7 @@ def load(name: str) -> Backend:
 @cache
 def _installed(name: str) -> Backend:
     """From its entry point. A name with two different owners is refused."""
-    found: dict[str, EntryPoint] = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+    found: dict[str, EntryPoint] = {entry.value: entry for entry in _entries() if entry.name == name}
     if not found:
         raise BackendError(
             f"no backend is called {name!r}",

@@ -6,11 +6,12 @@ A backend can say what is there (`probe`), what it can do (`support`), and do it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from hetero.graph.ir import Graph, Node
-from hetero.op import Array, TensorType, Types
+if TYPE_CHECKING:
+    from hetero.graph.ir import Graph, Node
+    from hetero.op import Array, TensorType, Types
 
 Buffer: TypeAlias = Any  # a backend's own handle to data on its device; an ndarray on host backends
 
@@ -57,14 +58,6 @@ class Support:
 
 
 YES = Support(True)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an executable holds, for the placement summary: nodes per op after fusion, kernels, memory."""
-
-    ops: dict[str, int] = field(default_factory=dict[str, int])
-    kernels: int = 0
 
 
 @runtime_checkable

@@ -5,23 +5,23 @@ A builder is itself the `Emit` that decompositions, gradient rules and importers
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hetero import dtype as dt
 from hetero.dtype import DType
-from hetero.errors import DTypeError, GraphError, HeteroError
+from hetero.errors import GraphError, HeteroError
 from hetero.graph.ir import Graph, Node, Port
 from hetero.op import OPS, Array, Op, TensorType, Types
 
 FOLD_LIMIT = 1 << 16  # elements; a larger constant is computed by the device, not while building
-_HERE = str(Path(__file__).parent.parent)
+_HERE = os.path.dirname(os.path.dirname(__file__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +125,7 @@ class Builder:
     def _refs(self, inputs: Sequence[Any]) -> tuple[Ref, ...]:
         """Python scalars take the dtype of the first tensor beside them."""
         like = next((x.type.dtype for x in inputs if isinstance(x, Ref)), None)
-        return tuple(x if isinstance(x, Ref) else self.constant(x, weak(x, like)) for x in inputs)
+        return tuple(x if isinstance(x, Ref) else self.constant(x, dt.weak(x, like)) for x in inputs)
 
     def _promote(self, op: Op, refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
         if not op.arithmetic or not refs:
@@ -141,25 +141,6 @@ class Builder:
             return False
         sizes = [t.size if t.static else FOLD_LIMIT + 1 for t in types]
         return all(isinstance(n, int) and n <= FOLD_LIMIT for n in sizes)
-
-
-def weak(scalar: Any, like: DType | None) -> DType | None:
-    """The dtype a Python scalar takes beside a tensor of dtype `like` (the array API's rule, floats beside
-    integers become float64 as in NumPy)."""
-    if like is None or not isinstance(scalar, bool | int | float | complex):
-        return None
-    kind = dt.kind(like)
-    if isinstance(scalar, bool):
-        return dt.bool_ if kind == "b" else like
-    if isinstance(scalar, int):
-        if kind == "b":
-            return dt.int64
-        if kind in "iu" and not np.iinfo(like).min <= scalar <= np.iinfo(like).max:
-            raise DTypeError(f"{scalar} does not fit {like.name}", hint="cast the tensor to a wider dtype first")
-        return like
-    if isinstance(scalar, float):
-        return like if kind in "fc" else dt.float64
-    return like if kind == "c" else dt.complex64 if like == dt.float32 else dt.complex128
 
 
 def replay(
@@ -223,4 +204,4 @@ def caller() -> str:
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame.f_back and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +111,8 @@ class Graph:
     @cached_property
     def key(self) -> str:
         """A digest of everything that decides the result: ops, attributes, types, constants, names of ports."""
+        from hashlib import sha256  # late: a plain import of hetero hashes nothing
+
         digest = sha256()
         for node in self.nodes:
             digest.update(repr((node.op.name, node.inputs, node.outputs)).encode())
@@ -223,8 +224,14 @@ def canonical(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "(" + ",".join(canonical(v) for v in value) + ")"  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, np.ndarray):
-        return f"array:{value.dtype}{value.shape}:{sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+        return f"array:{value.dtype}{value.shape}:{_digest(value)}"
     return repr(value)
+
+
+def _digest(array: Array) -> str:
+    from hashlib import sha256
+
+    return sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def substitute(value: Any, sizes: Mapping[str, Any]) -> Any:

@@ -135,10 +135,7 @@ def test_a_backend_that_does_not_open_says_why(monkeypatch: pytest.MonkeyPatch) 
         def load(self) -> object:
             raise AttributeError("module 'vendor' has no attribute 'get_platforms'")
 
-    def entries(group: str, name: str | None = None) -> list[Entry]:
-        return [Entry()] if name in (None, "broken") else []
-
-    monkeypatch.setattr(registry, "entry_points", entries)
+    monkeypatch.setattr(registry, "_entries", lambda: [Entry()])
     with pytest.raises(BackendError, match="does not open: AttributeError"):
         registry.load("broken")
 

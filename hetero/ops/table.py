@@ -1,0 +1,41 @@
+"""Every family of ops: `hetero.op.OPS` imports this when it is asked for an op that it does not have yet."""
+
+from hetero.ops import (
+    bits,
+    control,
+    conv,
+    cumulative,
+    elementwise,
+    fft,
+    indexing,
+    late,
+    linalg,
+    matrix,
+    movement,
+    nn,
+    normal,
+    pool,
+    random,
+    reduction,
+    sorting,
+)
+
+__all__ = [
+    "bits",
+    "control",
+    "conv",
+    "cumulative",
+    "elementwise",
+    "fft",
+    "indexing",
+    "late",
+    "linalg",
+    "matrix",
+    "movement",
+    "nn",
+    "normal",
+    "pool",
+    "random",
+    "reduction",
+    "sorting",
+]
