@@ -1,4 +1,4 @@
-"""Lowerings of windows and Fourier transforms: a transform is a product with a constant matrix of waves."""
+"""Lowerings of windows and Fourier transforms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hetero import dtype as dt
 from hetero.convert.onnx_call import Call, lowers
 from hetero.convert.onnx_tensor import dtype_of
 from hetero.graph.build import Ref
-from hetero.op import Array
 
 Ints = tuple[int, ...]
 
@@ -47,39 +46,34 @@ def _mel(
     n.only(count >= 1 and size >= 1 and hertz >= 1 and min(edges) >= 0, "bins, length, rate or edges out of range")
     rows = size // 2 + 1
     n.room(rows * count * 8 + count * 8)
-    mel = np.linspace(*(2595 * np.log10(1 + e / 700) for e in edges), count + 2)
+    first, last = (2595 * np.log10(1 + e / 700) for e in edges)
+    mel = first + np.arange(count + 2) * (last - first) / (count + 2)  # so the standard's function steps
     centre = np.floor((size + 1) * (700 * (10 ** (mel / 2595) - 1)) / hertz).astype(np.int64)
+    n.only(centre.max() < rows, f"an edge above half of the rate {hertz}")
     made = np.zeros((rows, count))
-    for i, (first, top, last) in enumerate(zip(centre, centre[1:], centre[2:], strict=False)):
-        n.only(0 <= first and last <= rows, f"an edge above half of the rate {hertz}")
-        if first == top:
-            made[top, i] = 1
-        made[first:top, i] = (np.arange(first, top) - first) / max(top - first, 1)
-        made[top:last, i] = (last - np.arange(top, last)) / max(last - top, 1)
+    for i, (low_bin, top, high_bin) in enumerate(zip(centre, centre[1:], centre[2:], strict=False)):
+        made[low_bin:top, i] = (np.arange(low_bin, top) - low_bin) / max(top - low_bin, 1)
+        made[top, i] = 1
+        made[top:high_bin, i] = (high_bin - np.arange(top, high_bin)) / max(high_bin - top, 1)
     return n.constant(made.astype(dtype_of(output_datatype, "the result")))
 
 
 # -- transforms ---------------------------------------------------------------------------------------------
 
 
-def waves(n: Call, size: int, rows: int, sign: int) -> tuple[Array, Array]:
-    """cos and sin of 2 pi j k / size, (size, rows); the angle is reduced in integers, so that it stays exact."""
-    n.room(size * rows * 16)
-    turns = np.outer(np.arange(size), np.arange(rows)) % size
-    angle = 2 * np.pi * turns / size
-    return np.cos(angle), sign * np.sin(angle)
+def joined(n: Call, parts: list[Ref]) -> Ref:
+    """Real and imaginary parts, or the first alone, as one complex tensor"""
+    to = dt.complex128 if parts[0].type.dtype == dt.float64 else dt.complex64
+    real = n.cast(parts[0], to)
+    if len(parts) == 1:
+        return real
+    return n.emit("add", real, n.emit("multiply", n.cast(parts[1], to), n.constant(1j, to)))
 
 
-def transform(n: Call, parts: list[Ref], sign: int, rows: int) -> tuple[Ref, Ref]:
-    """Real and imaginary parts (..., size), the latter if there is one -> (..., rows) each"""
-    x, e = parts[0], n.emit
-    to = x.type.dtype
-    cos, sin = (n.constant(w.astype(to)) for w in waves(n, n.shape(x)[-1], rows, sign))
-    real, imag = e("matmul", x, cos), e("matmul", x, sin)
-    if len(parts) > 1:
-        real = e("subtract", real, e("matmul", parts[1], sin))
-        imag = e("add", imag, e("matmul", parts[1], cos))
-    return real, imag
+def pairs(n: Call, x: Ref) -> Ref:
+    """Complex (...) -> (..., 2)"""
+    both = (n.emit(part, x) for part in ("real", "imag"))
+    return n.emit("concat", *(n.reshape(p, *p.type.known, 1) for p in both), axis=x.type.rank)
 
 
 def _parts(n: Call, x: Ref) -> list[Ref]:
@@ -100,7 +94,7 @@ def _fit(n: Call, x: Ref, axis: int, size: int) -> Ref:
 
 @lowers("DFT")
 def _dft_17(n: Call, x: Ref, length: Ref | None = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0) -> Ref:
-    """`matmul` with a matrix of cosines and one of sines"""
+    """`fft`, `rfft` or `irfft`"""
     return _dft(n, x, length, axis, bool(inverse), bool(onesided))
 
 
@@ -108,7 +102,7 @@ def _dft_17(n: Call, x: Ref, length: Ref | None = None, *, axis: int = 1, invers
 def _dft_20(
     n: Call, x: Ref, length: Ref | None = None, axis: Ref | None = None, *, inverse: int = 0, onesided: int = 0
 ) -> Ref:
-    """`matmul` with a matrix of cosines and one of sines"""
+    """`fft`, `rfft` or `irfft`"""
     at = -2 if axis is None else int(n.scalar(axis, "the axis"))
     return _dft(n, x, length, at, bool(inverse), bool(onesided))
 
@@ -120,47 +114,25 @@ def _dft(n: Call, x: Ref, length: Ref | None, axis: int, inverse: bool, onesided
     parts = _parts(n, x)
     size = n.shape(x)[at] if length is None else int(n.scalar(length, "the length"))
     n.only(size >= 1, f"length {size}")
+    n.only(not onesided or len(parts) == 1 + inverse, "onesided wants a real input, or for the inverse a complex one")
     wide = dt.float64 if x.type.dtype == dt.float64 else dt.float32
-    order = [i for i in range(rank - 1) if i != at] + [at]
-    back = [order.index(i) for i in range(rank - 1)]
     parts = [n.cast(p, wide) for p in parts]
     if inverse and onesided:
-        return n.cast(_real_inverse(n, parts, at, order, back, size, length is None), x.type.dtype)
-    n.only(not (onesided and len(parts) > 1), "onesided wants a real input")
-    data = [n.permute(_fit(n, p, at, size), *order) for p in parts]
-    made = transform(n, data, 1 if inverse else -1, size // 2 + 1 if onesided else size)
-    if inverse:
-        made = tuple(n.emit("divide", p, float(size)) for p in made)
-    out = [n.reshape(p, *p.type.known, 1) for p in (n.permute(p, *back) for p in made)]
-    return n.cast(n.emit("concat", *out, axis=rank - 1), x.type.dtype)
-
-
-def _real_inverse(n: Call, parts: list[Ref], at: int, order: list[int], back: list[int], size: int, own: bool) -> Ref:
-    """Half of a spectrum -> the real signal: each bin but the first, and the middle one, counts twice."""
-    n.only(len(parts) == 2, "the inverse of one side wants a complex input")
-    half = n.shape(parts[0])[at]
-    size = 2 * (half - 1) if own else size
-    n.only(size >= 1, f"length {size}")
-    rows = size // 2 + 1
-    cos, sin = (w.T for w in waves(n, size, rows, 1))
-    twice = np.full((rows, 1), 2.0)
-    twice[0] = 1
-    if size % 2 == 0:
-        twice[-1] = 1
-    real, imag = (n.permute(_fit(n, p, at, rows), *order) for p in parts)
-    to = real.type.dtype
-    e = n.emit
-    total = e("subtract", e("matmul", real, n.constant((cos * twice / size).astype(to))),
-              e("matmul", imag, n.constant((sin * twice / size).astype(to))))  # fmt: skip
-    signal = n.permute(total, *back)
-    return n.reshape(signal, *signal.type.known, 1)
+        size = 2 * (n.shape(x)[at] - 1) if length is None else size
+        half = joined(n, [_fit(n, p, at, size // 2 + 1) for p in parts])
+        signal = n.emit("irfft", half, axis=at, n=size)
+        return n.cast(n.reshape(signal, *signal.type.known, 1), x.type.dtype)
+    parts = [_fit(n, p, at, size) for p in parts]
+    if onesided:
+        return n.cast(pairs(n, n.emit("rfft", parts[0], axis=at)), x.type.dtype)
+    return n.cast(pairs(n, n.emit("fft", joined(n, parts), axis=at, inverse=inverse)), x.type.dtype)
 
 
 @lowers("STFT")
 def _stft(
     n: Call, signal: Ref, step: Ref, window: Ref | None = None, length: Ref | None = None, *, onesided: int = 1
 ) -> Ref:
-    """frames by `take`, times the window, then as DFT"""
+    """frames by `take`, times the window, then `rfft` or `fft`"""
     parts = _parts(n, signal if signal.type.rank == 3 else n.reshape(signal, *signal.type.known, 1))
     samples = n.shape(parts[0])[1]
     hop = int(n.scalar(step, "frame_step"))
@@ -175,7 +147,6 @@ def _stft(
     data = [n.emit("take", p, places, axis=1) for p in parts]
     if window is not None:
         data = [n.emit("multiply", p, window) for p in data]
-    made = transform(n, data, -1, size // 2 + 1 if onesided else size)
-    return n.emit("concat", *(n.reshape(p, *p.type.known, 1) for p in made), axis=3)
-
-
+    if onesided:
+        return pairs(n, n.emit("rfft", data[0], axis=2))
+    return pairs(n, n.emit("fft", joined(n, data), axis=2))
