@@ -37,6 +37,8 @@ EXTENDED = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "floa
             "int4", "uint4", "int2", "uint2", "float4_e2m1fn")  # fmt: skip
 _BY_NAME: dict[str, DType] = {d.name: d for d in (*STANDARD, float16)}
 
+_NAME_OF: dict[DType, str] = {d: n for n, d in _BY_NAME.items()}  # `dtype.name` is slow
+
 
 def of(name: str | DType | type[Any]) -> DType:
     """The dtype called `name`; a dtype or a NumPy or Python scalar type is taken as well."""
@@ -55,7 +57,7 @@ def of(name: str | DType | type[Any]) -> DType:
 
 def check(dtype: DType) -> DType:
     """`dtype` itself, if it is one that tensors can have (strings, objects and dates are not)."""
-    known = _BY_NAME.get(dtype.name)
+    known = _BY_NAME.get(_NAME_OF.get(dtype) or dtype.name)
     if known is not None:
         return known  # native byte order
     if dtype.name in EXTENDED:
@@ -73,10 +75,11 @@ def _extended(name: str) -> DType:
 
 def kind(dtype: DType) -> str:
     """One letter: b bool, i signed, u unsigned, f float (the small ones too), c complex."""
-    name = dtype.name
-    if dtype.kind == "V":  # ml_dtypes register as void
-        return "i" if name.startswith("int") else "u" if name.startswith("uint") else "f"
-    return dtype.kind
+    letter = dtype.kind
+    if letter != "V":  # `dtype.name` is slow, so it is asked for last
+        return letter
+    name = dtype.name  # ml_dtypes register as void
+    return "i" if name.startswith("int") else "u" if name.startswith("uint") else "f"
 
 
 def is_float(dtype: DType) -> bool:

@@ -80,6 +80,36 @@ def _dtypes(op: Op, operands: tuple[Any, ...]) -> tuple[list[Any], DType | None]
     return each, dt.to_float(to) if op.arithmetic == "float" else to
 
 
+def _arrays(op: Op, operands: tuple[Any, ...]) -> tuple[Array, ...]:
+    """The operands of a host op as arrays of the dtypes that it runs in."""
+    first = operands[0]
+    if isinstance(first, HostTensor):
+        dtype = first.dtype
+        alike = len(operands) == 1 or all(isinstance(x, HostTensor) and x.dtype == dtype for x in operands)
+        if alike and (op.arithmetic != "float" or dtype.kind in "fc"):
+            return tuple(x._array for x in operands)
+    each, to = _dtypes(op, operands)
+    return tuple(
+        x._array.astype(to or own, copy=False) if isinstance(x, HostTensor) else np.asarray(x, to or own)
+        for x, own in zip(operands, each, strict=True)
+    )
+
+
+_counts = counters.OPS[HOST]
+_checked: set[Any] = set()  # calls that the shape rule has let pass
+
+
+def _refuse_misfits(op: Op, arrays: tuple[Array, ...], attrs: dict[str, Any]) -> None:
+    """Ask the op's shape rule, once for each combination of shapes, dtypes and attributes."""
+    key = (op.name, *[(a.shape, a.dtype) for a in arrays], *attrs.items())
+    if key in _checked:
+        return
+    op.infer_types(tuple(TensorType(a.shape, dt.check(a.dtype)) for a in arrays), attrs)
+    if len(_checked) > 4096:
+        _checked.clear()
+    _checked.add(key)
+
+
 class HostTensor(Tensor):
     """A tensor in host memory. `_a` is its ndarray or the NumPy scalar that a ufunc gave; `_array` always the ndarray."""
 
@@ -95,16 +125,12 @@ class HostTensor(Tensor):
 
     @classmethod
     def _apply(cls, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
-        full = op.complete(attrs)
-        each, to = _dtypes(op, operands)
-        arrays = tuple(
-            x._array.astype(to or own, copy=False) if isinstance(x, HostTensor) else np.asarray(x, to or own)
-            for x, own in zip(operands, each, strict=True)
-        )
-        op.infer_types(tuple(TensorType(a.shape, a.dtype) for a in arrays), full)  # refuses what does not fit
-        made = op.evaluate(arrays, full)
-        counters.OPS[HOST][op.name] += 1
-        return cls.of(made[0]) if len(made) == 1 else tuple(map(cls.of, made))
+        full = attrs if attrs.keys() == op.attrs.keys() else op.complete(attrs)
+        arrays = _arrays(op, operands)
+        _refuse_misfits(op, arrays, full)
+        made = op.reference(*arrays, **full)
+        _counts[op.name] += 1
+        return tuple(map(cls.of, made)) if isinstance(made, tuple) else cls.of(made)  # pyright: ignore[reportUnknownArgumentType]
 
     @property
     def _array(self) -> Array:
@@ -141,7 +167,8 @@ class HostTensor(Tensor):
         self._a = other._a
 
     def __getitem__(self, key: Any, /) -> Tensor:
-        items = _plain(key)
+        kind = key.__class__
+        items = key if kind is int or kind is slice else _plain(key)
         if items is NotImplemented:
             return super().__getitem__(key)
         out = HostTensor()
@@ -152,15 +179,17 @@ class HostTensor(Tensor):
         return out
 
     def __setitem__(self, key: Any, value: Operand, /) -> None:
-        items, new = _plain(key), subscript.fitting(self, value)
-        if items is NotImplemented or not isinstance(new, HostTensor):
-            self._become(subscript.put(apply, self, key, new))
+        items = _plain(key)
+        if items is NotImplemented or (isinstance(value, Tensor) and not isinstance(value, HostTensor)):
+            self._become(subscript.put(apply, self, key, subscript.fitting(self, value)))
             return
+        subscript.check_fits(self.dtype, value)
+        new = value._array if isinstance(value, HostTensor) else value
         array, self._a = self._array, None
         try:
             mine = sys.getrefcount(array) <= _ALONE and array.base is None and array.flags.writeable
             target = array if mine else array.copy()
-            target[items] = new._a
+            target[items] = new
             array = target
         except IndexError as e:
             raise AxisError(f"{e}, in a tensor of shape {array.shape}") from None

@@ -16,6 +16,7 @@ import numpy as np
 
 from hetero import dtype as dt
 from hetero.dim import Dim, Shape, Size, broadcast, prod, show
+from hetero.dtype import DType
 from hetero.errors import AttributeValueError, AxisError, DTypeError, ShapeError
 from hetero.op import Emit
 
@@ -226,22 +227,25 @@ def _fits(value: Shape, target: Shape) -> bool:
         return False
 
 
-def fitting(x: Any, value: Any) -> Any:
-    """`value` as a tensor on the device of `x` and of its dtype, if nothing is lost by the rules of promotion."""
-    from hetero.eager import place
-    from hetero.dtype import weak
-
-    if is_tensor(value):
-        if dt.promote(x.dtype, value.dtype) != x.dtype:
+def check_fits(dtype: DType, value: Any) -> None:
+    """Refuse a value that a tensor of `dtype` would not hold by the rules of promotion."""
+    if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
+        if dt.weak(value, dtype) != dtype:
+            raise DTypeError(f"setting {value!r} in a {dtype.name} tensor", hint="cast the tensor first: x.astype(...)")
+    elif is_tensor(value) or isinstance(value, np.generic):
+        if value.dtype != dtype and dt.promote(dtype, value.dtype) != dtype:
             raise DTypeError(
-                f"setting {value.dtype.name} elements of a {x.dtype.name} tensor", hint=f"v.astype('{x.dtype.name}')"
+                f"setting {value.dtype.name} elements of a {dtype.name} tensor", hint=f"v.astype('{dtype.name}')"
             )
-        return value.astype(x.dtype)
-    if not isinstance(value, bool | int | float | complex | np.generic):
+    else:
         raise AttributeValueError(
             f"elements are set to a tensor or a scalar, not {type(value).__name__}", hint="hetero.asarray(v)"
         )
-    dtype = weak(value, x.dtype) if not isinstance(value, np.generic) else dt.promote(x.dtype, value.dtype)
-    if dtype != x.dtype:
-        raise DTypeError(f"setting {value!r} in a {x.dtype.name} tensor", hint="cast the tensor first: x.astype(...)")
-    return place(np.asarray(value, x.dtype), x.device)
+
+
+def fitting(x: Any, value: Any) -> Any:
+    """`value` as a tensor of the dtype of `x`, on its device if it is a scalar."""
+    from hetero.eager import place
+
+    check_fits(x.dtype, value)
+    return value.astype(x.dtype) if is_tensor(value) else place(np.asarray(value, x.dtype), x.device)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from hetero import counters
 from hetero import dtype as dt
 from hetero.array_api.dtypes import result_type
+from hetero.eager import HOST, HostTensor
 from hetero.errors import DTypeError
 from hetero.op import OPS
 from hetero.tensor import SCALARS, Operand, Tensor, apply
@@ -17,20 +19,34 @@ Binary: TypeAlias = "Callable[[Operand, Operand], Tensor]"
 _OP_OF = {"pow": "power", "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift"}
 
 
-def _unary(name: str, gives: str, op: str = "") -> Unary:
-    table = OPS[op or name]
+def _unary(name: str, gives: str) -> Unary:
+    op = OPS[name]
+    reference, kinds, count = op.reference, op.dtypes, counters.OPS[HOST]
 
     def function(x: Tensor, /) -> Tensor:
-        return apply(table, x)
+        if x.__class__ is HostTensor and x._array.dtype.kind in kinds:  # nothing to promote: straight to NumPy
+            count[name] += 1
+            return HostTensor.of(reference(x._array))
+        return apply(op, x)
 
     return _dress(function, name, f"{gives}; (...) -> (...)")
 
 
-def _binary(name: str, gives: str, op: str = "") -> Binary:
-    table = OPS[op or name]
+def _binary(name: str, gives: str) -> Binary:
+    op = OPS[name]
+    reference, kinds, count = op.reference, op.dtypes, counters.OPS[HOST]
 
     def function(x1: Operand, x2: Operand, /) -> Tensor:
-        return apply(table, x1, x2)
+        if x1.__class__ is HostTensor and x2.__class__ is HostTensor:
+            a, b = x1._array, x2._array  # pyright: ignore
+            if a.dtype == b.dtype and a.dtype.kind in kinds:
+                try:
+                    out = HostTensor.of(reference(a, b))
+                    count[name] += 1
+                    return out
+                except ValueError:  # shapes that do not fit: the long way says which
+                    pass
+        return apply(op, x1, x2)
 
     return _dress(function, name, f"{gives}; (...), (...) -> broadcast(...)")
 

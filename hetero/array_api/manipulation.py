@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hetero import dtype as dt
 from hetero.dim import broadcast, show
+from hetero.dtype import int64
 from hetero.errors import AttributeValueError, AxisError, ShapeError
 from hetero.ops.reduction import normal_axes
 from hetero.subscript import fill_shape
@@ -16,7 +16,7 @@ Axes = int | tuple[int, ...] | None
 
 def normal_axis(axis: int, rank: int) -> int:
     """The axis in 0 .. rank - 1."""
-    return normal_axes(axis, rank)[0]
+    return axis % rank if -rank <= axis < rank else normal_axes(axis, rank)[0]
 
 
 def cut(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
@@ -43,8 +43,7 @@ def concat(arrays: tuple[Tensor, ...] | list[Tensor], /, *, axis: int | None = 0
         raise ShapeError("concat wants one tensor or more")
     if axis is None:
         arrays, axis = [reshape(a, (-1,)) for a in arrays], 0
-    to = dt.promote(*(a.dtype for a in arrays))
-    return apply("concat", *(a.astype(to) for a in arrays), axis=normal_axis(axis, arrays[0].ndim))
+    return apply("concat", *arrays, axis=normal_axis(axis, arrays[0].ndim))
 
 
 def expand_dims(x: Tensor, /, axis: int) -> Tensor:
@@ -110,7 +109,7 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
     from hetero.array_api.creation import asarray
 
     places = [i for i, c in enumerate(counts) for _ in range(c)]
-    return apply("take", x, asarray(places, dtype=dt.int64, device=x.device), axis=axis)
+    return apply("take", x, asarray(places, dtype=int64, device=x.device), axis=axis)
 
 
 def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Tensor:

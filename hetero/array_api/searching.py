@@ -55,6 +55,8 @@ def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
     """x1 where the condition holds, else x2: bool (...), (...), (...) -> broadcast(...)"""
     if condition.dtype != dt.bool_:
         raise DTypeError(f"where wants a bool condition, got {condition.dtype.name}", hint="x != 0")
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype == x2.dtype:
+        return apply("where", condition, x1, x2)
     if isinstance(x1, SCALARS) and isinstance(x2, SCALARS):
         to = asarray([x1, x2], device="numpy").dtype
     else:

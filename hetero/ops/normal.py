@@ -12,8 +12,6 @@ float32 uses 32 bits, degree 3 and reaches 6.3; float64 64 bits, degree 6 and 9.
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -32,6 +30,9 @@ _DROP = np.uint64(0xFFFFFFFFFFFFF800)
 @cache
 def tables(dtype: str) -> tuple[Array, ...]:
     """One int64 array (32 * bits,) for each coefficient, lowest order first."""
+    from importlib.resources import files  # late: 10 ms that a plain import need not pay
+    from io import BytesIO
+
     with np.load(BytesIO(files("hetero.ops").joinpath("normal.npz").read_bytes()), allow_pickle=False) as found:
         columns = tuple(np.ascontiguousarray(column) for column in found[dtype].T)
     for column in columns:
