@@ -14,11 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hetero import dtype as dt
 from hetero import counters, subscript
-from hetero.dtype import DType
+from hetero import dtype as dt
+from hetero.dtype import DType, weak
 from hetero.errors import AxisError, BackendError, ShapeError
-from hetero.dtype import weak
 from hetero.op import Array, Op, TensorType
 from hetero.spi import Buffer, Device
 from hetero.tensor import SCALARS, Operand, Operator, Sign, Tensor, apply
@@ -111,7 +110,7 @@ def _refuse_misfits(op: Op, arrays: tuple[Array, ...], attrs: dict[str, Any]) ->
 
 
 class HostTensor(Tensor):
-    """A tensor in host memory. `_a` is its ndarray or the NumPy scalar that a ufunc gave; `_array` always the ndarray."""
+    """A tensor in host memory. `_a`: its ndarray, or the NumPy scalar that a ufunc gave; `_array`: always the ndarray."""
 
     __slots__ = ("_a",)
     _a: Any

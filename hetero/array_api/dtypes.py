@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from hetero import dtype as dt
-from hetero.dtype import DType
+from hetero.dtype import DType, weak
 from hetero.errors import AttributeValueError, DTypeError
-from hetero.dtype import weak
 from hetero.spi import Device
 from hetero.tensor import SCALARS, Tensor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hetero import dtype as dt
-from hetero.array_api.manipulation import Axes, cut, concat, normal_axis
+from hetero.array_api.manipulation import Axes, concat, cut, normal_axis
 from hetero.errors import AttributeValueError
 from hetero.ops.reduction import normal_axes
 from hetero.tensor import Tensor, apply
