@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from hetero.errors import DeviceError
 from hetero.graph.ir import Graph
-from hetero.op import TensorType
-from hetero.spi import Report
 from hetero_opencl.memory import Block
 from hetero_opencl.plan import Copy, Launch, Mapped, Plan, Storage, lifetimes, share
 
@@ -36,8 +33,7 @@ class OpenCLExecutable:
         self._blocks: list[Block | None] = [known.get(n) for n in range(len(plan.sizes))]
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
         self._steps: list[Run] = [self._prepare(step) for step in plan.steps]
-        kernels = sum(isinstance(step, Launch) for step in plan.steps)
-        self.report = Report(dict(Counter(n.op.name for n in graph.nodes)), kernels)
+        self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
 
     def __call__(self, *inputs: Block) -> tuple[Block, ...]:
         runtime = self._runtime
@@ -88,34 +84,34 @@ class OpenCLExecutable:
 
     def _copy(self, step: Copy) -> Run:
         enqueue, queue = self._runtime.cl.enqueue_copy, self._runtime.queue
-        source, to, nbytes = step.source.number, step.to.number, step.nbytes
+        source, to = step.source.number, step.to.number
+        where = {"byte_count": step.nbytes, "src_offset": step.source_byte, "dst_offset": step.to_byte}
 
         def run(mems: list[Any]) -> None:
-            enqueue(queue, mems[to], mems[source], byte_count=nbytes)
+            enqueue(queue, mems[to], mems[source], **where)
 
         return run
 
     def _mapped(self, step: Mapped) -> Run:
         """Waits for what is queued, then computes where the data lies."""
         cl, queue = self._runtime.cl, self._runtime.queue
-        flags = [cl.map_flags.READ] * len(step.reads) + [cl.map_flags.WRITE] * len(step.writes)
-        used = list(zip((*step.reads, *step.writes), step.types, flags, strict=True))
+        read, write = (cl.map_flags.READ, 0), (cl.map_flags.WRITE, step.byte)
+        ways = [read] * len(step.reads) + [write] * len(step.writes)
+        used = [
+            (storage.number, type, *way)
+            for storage, type, way in zip((*step.reads, *step.writes), step.types, ways, strict=True)
+        ]
 
         def run(mems: list[Any]) -> None:
             arrays: list[Any] = []
             try:
-                for storage, type, flag in used:
-                    arrays.append(map_array(cl, queue, mems[storage.number], type, flag))
+                for number, type, flag, byte in used:
+                    array, _ = cl.enqueue_map_buffer(queue, mems[number], flag, byte, type.known, type.dtype)
+                    arrays.append(array)
                 step.call(*arrays)
             finally:
                 for array in arrays:
                     array.base.release(queue)
 
         return run
-
-
-def map_array(cl: Any, queue: Any, mem: Any, type: TensorType, flag: Any) -> Any:
-    """The buffer's own memory as an array, once the commands before are done."""
-    array, _ = cl.enqueue_map_buffer(queue, mem, flag, 0, type.known, type.dtype)
-    return array
 

@@ -9,16 +9,11 @@ import numpy as np
 import hetero_kernels as kernels
 from hetero.dim import concrete
 from hetero.graph.ir import Node
-from hetero.op import Array, TensorType, Types
-from hetero_kernels.templates import STORED
-from hetero_opencl.plan import Mapped, Plan, Storage, index_type, scalars
+from hetero.op import Array, TensorType
+from hetero_opencl.movement import fill
+from hetero_opencl.plan import Mapped, Plan, Storage, index_type, names_of, scalars, table
 
 TILE = 16  # the side of the square that a work-group computes
-
-
-def refuse(node: Node, types: Types, outs: Types) -> str:
-    """Nothing to refuse: every dtype that is stored is multiplied."""
-    return ""
 
 
 def lower(plan: Plan, node: Node) -> None:
@@ -28,14 +23,21 @@ def lower(plan: Plan, node: Node) -> None:
 
 
 def product(
-    plan: Plan, a: tuple[Storage, TensorType], b: tuple[Storage, TensorType], out: tuple[Storage, TensorType]
+    plan: Plan,
+    a: tuple[Storage, TensorType],
+    b: tuple[Storage, TensorType],
+    out: tuple[Storage, TensorType],
+    out_byte: int = 0,
 ) -> None:
-    """(..., m, k), (..., k, n) -> (..., m, n), leading axes broadcast"""
+    """(..., m, k), (..., k, n) -> (..., m, n), leading axes broadcast; `out_byte` is where the result begins"""
     if 0 in out[1].known:
         return
+    if a[1].size == 0:  # a sum of nothing
+        return fill(plan, out[0], 0, out[1])
     if plan.style.blas and a[1].dtype.name in ("float32", "float64"):
-        plan.steps.append(Mapped(_blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1])))
+        plan.steps.append(Mapped(_blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
     else:
+        assert out_byte == 0
         _tiled(plan, a, b, out)
 
 
@@ -50,17 +52,14 @@ def _tiled(
     *batch, m, n = shape
     k = concrete(a[1].known)[-1]
     index, kind = index_type(max(prod(shape), prod(concrete(a[1].known)), prod(concrete(b[1].known))))
-    stored, computed = STORED[out[1].dtype.name]
-    defines = {"INDEX": index, "T": stored, "C": computed, "TILE": TILE, "RANK": max(len(batch), 1)}
-    if computed == "f64":
-        defines["HAS_F64"] = 1
+    defines = names_of(out[1].dtype.name) | {"INDEX": index, "TILE": TILE, "RANK": max(len(batch), 1)}
     text = kernels.source("matmul", defines)
     strides = [_batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)]
     numbers = scalars([m, n, k], kind)
-    table = np.array([batch or [1], *(s or [0] for s in strides)], kind)
+    axes = table(kind, batch or [1], *(s or [0] for s in strides))
     plan.launch(
         text, "hetero_matmul", (-(-n // TILE) * TILE, -(-m // TILE) * TILE, prod(batch)), (TILE, TILE, 1),
-        reads=(a[0], b[0]), writes=(out[0],), numbers=[*numbers, table],
+        reads=(a[0], b[0]), writes=(out[0],), numbers=[*numbers, axes],
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hetero.graph.ir import Graph
 from hetero.op import Array, TensorType
+from hetero_kernels.templates import STORED
 from hetero_opencl.runtime import Runtime, Style
 
 Size: TypeAlias = "tuple[int, ...]"
@@ -45,6 +46,8 @@ class Copy:
     source: Storage
     to: Storage
     nbytes: int
+    source_byte: int = 0  # where they begin
+    to_byte: int = 0
 
     @property
     def reads(self) -> tuple[Storage, ...]:
@@ -63,6 +66,7 @@ class Mapped:
     reads: tuple[Storage, ...]
     writes: tuple[Storage, ...]
     types: tuple[TensorType, ...]  # of the reads, then of the writes
+    byte: int = 0  # where the writes begin
 
 
 Step: TypeAlias = "Launch | Copy | Mapped"
@@ -144,6 +148,20 @@ def index_type(elements: int) -> tuple[str, type[np.signedinteger[Any]]]:
 def scalars(values: Sequence[int], kind: type[np.signedinteger[Any]]) -> list[Any]:
     """Sizes and strides as a kernel takes them."""
     return [kind(v) for v in values]
+
+
+def names_of(dtype: str) -> dict[str, str | int]:
+    """T and C of a kernel for elements of `dtype`: how they are stored, what they are computed in."""
+    stored, computed = STORED[dtype]
+    return {"T": stored, "C": computed} | ({"HAS_F64": 1} if computed == "f64" else {})
+
+
+CELLS = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "pair"}  # T of a kernel that only moves elements, by their bytes
+
+
+def table(kind: type[np.signedinteger[Any]], *lists: Sequence[int]) -> Any:
+    """A struct of integer arrays as a kernel argument."""
+    return np.array([n for one in lists for n in one], kind)
 
 
 def lifetimes(steps: Sequence[Step]) -> Mapping[int, tuple[int, int]]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from hetero import dtype as dt
 from hetero.graph.ir import Node
-from hetero.op import OPS, Types
+from hetero.op import Types
 from hetero.spi import YES, Device, Support
 from hetero_kernels.templates import STORED
-from hetero_opencl import matmul, regions
+from hetero_opencl import indexing, matmul, movement, reduction, regions, sorting, windows
 from hetero_opencl.plan import Plan
 
 
@@ -23,17 +23,33 @@ class Rule:
     dtypes: frozenset[str] = frozenset(STORED)
 
 
-def _alias(plan: Plan, node: Node) -> None:
-    plan.alias(node.outputs[0], node.inputs[0])
-
-
 ANY = frozenset({*STORED, "complex64", "complex128"})  # for ops that only move elements
 _ELEMENTWISE = Rule(regions.lower, lambda node, types, outs: regions.refusal(node, types))
 
 RULES: Mapping[str, Rule] = {
     "fused": _ELEMENTWISE,
-    "reshape": Rule(_alias, dtypes=ANY),
-    "matmul": Rule(matmul.lower, matmul.refuse),
+    **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), Rule(reduction.lower, reduction.refuse)),
+    **dict.fromkeys(reduction.BETTER, Rule(reduction.arg)),
+    **dict.fromkeys(reduction.CUMULATIVE, Rule(reduction.cumulative)),
+    "reshape": Rule(movement.alias, dtypes=ANY),
+    "permute": Rule(movement.permute, dtypes=ANY),
+    "broadcast_to": Rule(movement.broadcast_to, dtypes=ANY),
+    "slice": Rule(movement.slice_, dtypes=ANY),
+    "concat": Rule(movement.concat, dtypes=ANY),
+    "pad": Rule(movement.pad),
+    "philox": Rule(movement.philox),
+    "take": Rule(indexing.take, dtypes=ANY),
+    "take_along_axis": Rule(indexing.take_along, dtypes=ANY),
+    "gather_nd": Rule(indexing.gather_nd, indexing.refuse_gather, ANY),
+    "put_along_axis": Rule(indexing.put_along),
+    "scatter_nd": Rule(indexing.scatter_nd, indexing.refuse_gather),
+    "sort": Rule(sorting.sort),
+    "argsort": Rule(sorting.sort),
+    "searchsorted": Rule(sorting.searchsorted),
+    "matmul": Rule(matmul.lower),
+    "conv": Rule(windows.conv, windows.refuse),
+    "max_pool": Rule(windows.pool, windows.refuse),
+    "avg_pool": Rule(windows.pool, windows.refuse),
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ class Style:
 
     vector_bytes: int  # a vector of lanes; 0: an item is a lane
     team: int  # items that fold one row together
+    run: int  # neighbours that an item moves one after the other
     blas: bool  # matrix products by the host's BLAS on mapped buffers
 
     def lanes(self, widest: int) -> int:
@@ -29,8 +30,8 @@ class Style:
 
 
 # 256 bits: AVX2, and as much as the compiler of PoCL 3.0 takes (512-bit vectors of 64-bit elements abort it).
-PROCESSOR = Style(vector_bytes=32, team=1, blas=True)
-ACCELERATOR = Style(vector_bytes=0, team=64, blas=False)
+PROCESSOR = Style(vector_bytes=32, team=1, run=16, blas=True)
+ACCELERATOR = Style(vector_bytes=0, team=64, run=1, blas=False)
 
 
 class Runtime:
