@@ -149,9 +149,9 @@ def _record(fn: Callable[..., Any], arguments: Any, name: str) -> tuple[Graph, A
     inside = {k: tree.rebuild(v, stand_in, k) for k, v in arguments.items()}
     with _recording(tracing):
         result = fn(*inside.pop("*", ()), **inside) if "*" in inside else fn(**inside)
-        outs = [_as_ref(tracing, name, leaf) for name, leaf in tree.leaves(result, "out")]
-    names = [n for n, _ in tree.leaves(result, "out")]
-    return tracing.builder.build(dict(zip(names, outs, strict=True))), result, tracing
+        prefix = "" if isinstance(result, dict) else "out"  # a dict's keys are names enough
+        named = {name: _as_ref(tracing, name, leaf) for name, leaf in tree.leaves(result, prefix)}
+    return tracing.builder.build(named), result, tracing
 
 
 def _as_ref(tracing: Tracing, name: str, leaf: Any) -> Ref:

@@ -40,7 +40,7 @@ def test_nested_arguments_and_results_keep_their_nesting() -> None:
     assert out["both"][1].tolist() == [2.0]
     graph = ht.trace(f, *args)
     assert list(graph.input_types) == ["params.b.0", "params.w", "x"]
-    assert list(graph.output_types) == ["out.both.0", "out.both.1", "out.y"]
+    assert list(graph.output_types) == ["both.0", "both.1", "y"]
 
 
 def test_jit_gives_what_the_function_gives(device: Device) -> None:
