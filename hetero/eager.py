@@ -110,7 +110,7 @@ def _refuse_misfits(op: Op, arrays: tuple[Array, ...], attrs: dict[str, Any]) ->
 
 
 class HostTensor(Tensor):
-    """A tensor in host memory. `_a`: its ndarray, or the NumPy scalar that a ufunc gave; `_array`: always the ndarray."""
+    """A tensor in host memory. `_a` is its ndarray or, as a ufunc gave it, a NumPy scalar; `_array` is the ndarray."""
 
     __slots__ = ("_a",)
     _a: Any

@@ -172,6 +172,6 @@ def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 __all__ = [
-    "broadcast_arrays", "broadcast_to", "concat", "cut", "each_axis", "expand_dims", "flip", "moveaxis", "normal_axis", "permute_dims",
-    "repeat", "reshape", "roll", "squeeze", "stack", "tile", "unstack",
+    "broadcast_arrays", "broadcast_to", "concat", "cut", "each_axis", "expand_dims", "flip", "moveaxis", "normal_axis",
+    "permute_dims", "repeat", "reshape", "roll", "squeeze", "stack", "tile", "unstack",
 ]  # fmt: skip
