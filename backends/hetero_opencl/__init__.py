@@ -47,7 +47,7 @@ class OpenCLBackend:
     def compile(self, graph: Graph, device: Device) -> OpenCLExecutable:
         """The graph fused, then lowered node by node, every kernel built."""
         fused = fuse(graph)
-        plan = Plan(self.runtime(device), fused)
+        plan = Plan(self.runtime(device), fused, lambda body: self.compile(body, device))
         for port in fused.inputs:
             plan.output(port.value)
         for node in fused.nodes:

@@ -8,7 +8,7 @@ from typing import Any
 from hetero.errors import DeviceError
 from hetero.graph.ir import Graph
 from hetero_opencl.memory import Block
-from hetero_opencl.plan import Copy, Launch, Mapped, Plan, Storage, lifetimes, share
+from hetero_opencl.plan import Copy, Hosted, Launch, Mapped, Plan, Storage, lifetimes, share
 
 Run = Callable[[list[Any]], None]
 
@@ -54,12 +54,20 @@ class OpenCLExecutable:
                 raise DeviceError(f"{runtime.record.device} failed: {e}", hint="hetero doctor") from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
 
-    def _prepare(self, step: Launch | Copy | Mapped) -> Run:
+    def _prepare(self, step: Launch | Copy | Mapped | Hosted) -> Run:
         if isinstance(step, Launch):
             return self._kernel(step)
         if isinstance(step, Copy):
             return self._copy(step)
-        return self._mapped(step)
+        return self._hosted(step) if isinstance(step, Hosted) else self._mapped(step)
+
+    def _hosted(self, step: Hosted) -> Run:
+        """Loops and branches."""
+
+        def run(mems: list[Any]) -> None:
+            step.call(self._runtime, [mems[s.number] for s in step.reads], [mems[s.number] for s in step.writes])
+
+        return run
 
     def _kernel(self, step: Launch) -> Run:
         """Constants and numbers are set now, other memory at each call."""

@@ -69,7 +69,16 @@ class Mapped:
     byte: int = 0  # where the writes begin
 
 
-Step: TypeAlias = "Launch | Copy | Mapped"
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """Commands that the host decides on while it runs: called with the runtime and the memory read and written."""
+
+    call: Callable[..., None]
+    reads: tuple[Storage, ...]
+    writes: tuple[Storage, ...]
+
+
+Step: TypeAlias = "Launch | Copy | Mapped | Hosted"
 
 
 @dataclass(slots=True)
@@ -78,6 +87,7 @@ class Plan:
 
     runtime: Runtime
     graph: Graph
+    compile: Callable[[Graph], Callable[..., Any]]  # a body of the graph for the same device
     steps: list[Step] = field(default_factory=list[Step])
     sizes: list[int] = field(default_factory=list[int])  # bytes of each storage
     of: dict[int, Storage] = field(default_factory=dict[int, Storage])  # value of the graph -> where it lies

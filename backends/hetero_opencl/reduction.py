@@ -94,10 +94,10 @@ def _fold(
     start = identity(fold, dtype)
     assert start is not None
     defines: dict[str, Any] = names_of(dtype) | {
-        "U": STORED[then][0], "FOLD_WITH": f"{fold}_", "START": f"({start})", "TEAM": team, "INDEX": index,
+        "U": STORED[then][0], "FOLD_WITH": f"{fold}_", "START": f"({start})", "TEAM": team, "W": lanes, "INDEX": index,
     }  # fmt: skip
     name = "reduce_rows" if inner == 1 else "reduce_columns"
-    text = kernels.source(name, defines, lanes=lanes, functions=("arithmetic",))
+    text = kernels.source(name, defines, functions=("arithmetic",))
     length = -(-n // parts)
     if inner == 1:
         size, group = (outer * parts * team,), (team if team > 1 else 16,)

@@ -19,6 +19,8 @@ from hetero_opencl.plan import Plan, Storage, index_type, scalars
 
 Ints = tuple[int, ...]
 FLAT_GROUP = 256
+ROW_GROUP = 16
+STREAM_BYTES = 1 << 24  # outputs larger than what the last cache keeps are stored past it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,10 @@ def lower_region(
     grid = fold_axes(full, shapes, rows)
     inputs, strided = _inputs(sources, dtypes, grid)
     flat = not rows and not grid.outer and not strided
+    stream = elements * widest > STREAM_BYTES and (flat or grid.columns % lanes == 0)
     region = Region(tuple(inputs), steps, outs, 0 if flat else len(grid.outer))
     if flat:
-        text = kernels.flat(region, lanes=lanes, index=index)
+        text = kernels.flat(region, lanes=lanes, index=index, stream=stream)
         size, group, numbers = (-(-elements // lanes),), (FLAT_GROUP,), scalars([elements], kind)
     else:
         count = prod(grid.outer)
@@ -129,16 +132,13 @@ def lower_region(
         numbers = scalars(sizes, kind)
         if rows:
             team = plan.style.team
-            text = kernels.rows(region, lanes=lanes, team=team, index=index)
+            text = kernels.rows(region, lanes=lanes, team=team, index=index, stream=stream)
             size, group = ((count,), (ROW_GROUP,)) if team == 1 else ((count * team,), (team,))
         else:
-            text = kernels.broadcast(region, lanes=lanes, index=index)
+            text = kernels.broadcast(region, lanes=lanes, index=index, stream=stream)
             vectors = -(-grid.columns // lanes)
             size, group = (vectors, count), ((64, 1) if vectors >= 32 else (4, 32))
     plan.launch(text, "hetero_region", size, group, reads=sources, writes=outputs, numbers=numbers)
-
-
-ROW_GROUP = 16
 
 
 def _inputs(sources: list[Any], dtypes: list[str], grid: Grid) -> tuple[list[Input], list[int]]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hetero import dtype as dt
-from hetero.graph.ir import Node
+from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero.spi import YES, Device, Support
 from hetero_kernels.templates import STORED
-from hetero_opencl import indexing, matmul, movement, reduction, regions, sorting, windows
+from hetero_opencl import control, indexing, matmul, movement, reduction, regions, sorting, windows
 from hetero_opencl.plan import Plan
 
 
@@ -28,6 +28,8 @@ _ELEMENTWISE = Rule(regions.lower, lambda node, types, outs: regions.refusal(nod
 
 RULES: Mapping[str, Rule] = {
     "fused": _ELEMENTWISE,
+    "scan": Rule(control.scan, dtypes=ANY),
+    "cond": Rule(control.cond, dtypes=ANY),
     **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), Rule(reduction.lower, reduction.refuse)),
     **dict.fromkeys(reduction.BETTER, Rule(reduction.arg)),
     **dict.fromkeys(reduction.CUMULATIVE, Rule(reduction.cumulative)),
@@ -59,6 +61,16 @@ def rule_of(node: Node) -> Rule | None:
     return _ELEMENTWISE if rule is None and node.op.elementwise else rule
 
 
+def _in_bodies(node: Node, device: Device) -> str:
+    """What the device refuses inside a loop or a branch."""
+    for body in (v for v in node.attrs.values() if isinstance(v, Graph) and node.op.name != "fused"):
+        for inner in body.nodes:
+            said = support(inner, body.in_types(inner), body.out_types(inner), device)
+            if not said:
+                return f"the body of {node.op.name} cannot run: {said.reason}"
+    return ""
+
+
 def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
     """By the tables above, and by what the device can hold."""
     if node.op.kind == "late":
@@ -74,5 +86,5 @@ def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
     foreign = [n for n in names if n not in rule.dtypes]
     if foreign:
         return Support(False, f"{node.op.name} has no OpenCL kernel for {' and '.join(foreign)}")
-    reason = rule.refuse(node, types, outs) if rule.refuse else ""
+    reason = (rule.refuse(node, types, outs) if rule.refuse else "") or _in_bodies(node, device)
     return Support(False, reason) if reason else YES
