@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from math import prod
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -172,6 +172,7 @@ class Call:
 
 
 Lower: TypeAlias = Callable[..., Made]
+F = TypeVar("F", bound=Callable[..., Made])
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +192,10 @@ class Entry:
 TABLE: dict[tuple[str, str], list[Entry]] = {}
 
 
-def lowers(*ops: str, since: int = 1, domain: str = "") -> Callable[[Lower], Lower]:
+def lowers(*ops: str, since: int = 1, domain: str = "") -> Callable[[F], F]:
     """Enter a function for `ops`, from opset `since` on."""
 
-    def enter(function: Lower) -> Lower:
+    def enter(function: F) -> F:
         parameters = signature(function).parameters.values()
         attrs = frozenset(p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY)
         every = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
@@ -238,4 +239,3 @@ def count(shape: Sequence[int]) -> int:
 def is_symbolic(types: Sequence[TensorType]) -> bool:
     """Some size has no number yet."""
     return any(not t.static for t in types)
-

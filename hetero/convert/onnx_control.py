@@ -11,7 +11,7 @@ from hetero.convert import onnx_symbolic
 from hetero.convert.onnx_call import Call, Made, Symbolic, Wait, is_symbolic, lowers
 from hetero.convert.onnx_indexing import INTERNAL
 from hetero.convert.onnx_late import attempt, postpone, unpack
-from hetero.errors import HeteroError
+from hetero.errors import HeteroError, ModelError
 from hetero.graph.build import Builder, Ref, replay
 from hetero.graph.ir import Graph, Node
 from hetero.op import TensorType
@@ -19,11 +19,14 @@ from hetero.ops.late import Need
 
 Ints = tuple[int, ...]
 SHORT = 4  # loops of no more steps are unrolled: nothing is gained by a scan
+MAX_VALUES = 200_000  # in one graph: loops inside one another multiply
 CHUNK = 64  # steps of a long loop that are unrolled at once; the rest waits for the next stage
 
 
 def inline(builder: Builder, body: Graph, refs: Sequence[Ref], symbolic: Symbolic) -> tuple[Ref, ...]:
     """The body's nodes put into `builder`, each lowered as far as its inputs are now known."""
+    if len(builder.types) > MAX_VALUES:
+        raise ModelError(f"the loops of the model make more than {MAX_VALUES} values when they are unrolled")
 
     def resolve(node: Node, inputs: tuple[Ref, ...]) -> Sequence[Ref] | None:
         if node.op.kind != "late":
@@ -56,6 +59,13 @@ def settled(refs: Sequence[Ref]) -> bool:
     return all(r.type.static for r in refs)
 
 
+def fits(n: Call, name: str, inputs: int, outputs: int) -> None:
+    """Refuse a body that does not take what the node gives it, or give what the node gives."""
+    body: Graph = n.attrs[name]
+    found = len(body.inputs) - len(n.outer(name)), len(body.outputs)
+    n.only(found == (inputs, outputs), f"{name} takes {found[0]} and gives {found[1]}, wanted {inputs} and {outputs}")
+
+
 # -- If -----------------------------------------------------------------------------------------------------
 
 
@@ -63,6 +73,8 @@ def settled(refs: Sequence[Ref]) -> bool:
 def _if(n: Call, condition: Ref, *, then_branch: Graph, else_branch: Graph) -> Made:
     """the branch, where the condition is known; `cond` where both give equal types; else it waits for the condition"""
     n.only(condition.type.size == 1, f"the condition has shape {condition.type.shape}")
+    for name in ("then_branch", "else_branch"):
+        fits(n, name, 0, len(n.outputs))
     known = condition.known
     if known is not None:
         name = "then_branch" if bool(known.ravel()[0]) else "else_branch"
@@ -94,6 +106,8 @@ def _branch(n: Call, name: str) -> Graph:
 @lowers("Loop")
 def _loop(n: Call, trips: Ref | None = None, go: Ref | None = None, *states: Ref, body: Graph) -> Made:
     """`scan` where every step has the same shapes and none can stop it; else unrolled, step by step, as far as known"""
+    fits(n, "body", 2 + len(states), 1 + len(n.outputs))
+    n.only(len(states) <= len(n.outputs), f"{len(states)} states, {len(n.outputs)} outputs")
     limit = None if trips is None else int(n.scalar(trips, "the trip count"))
     if go is not None and not bool(n.scalar(go, "the condition")):
         limit = 0
@@ -174,7 +188,7 @@ def _as_scan(n: Call, body: Graph, trips: int, states: Sequence[Ref], outer: Seq
     index, _, *rest = inputs
     carried = len(states)
     go, after = outs[0], outs[1 : 1 + carried]
-    always = go.known is not None and bool(go.known.ravel()[0]) or go.index == inputs[1].index
+    always = (go.known is not None and bool(go.known.ravel()[0])) or go.index == inputs[1].index
     same = all(a.type == s.type for a, s in zip(after, states, strict=True))
     if not (always and same and settled(outs)) or any(node.op.kind == "late" for node in builder.nodes):
         return None
@@ -229,11 +243,14 @@ def _scan(
     carried = len(inputs) - num_scan_inputs
     yields = len(body.outputs) - carried
     n.only(carried >= 0 and num_scan_inputs >= 1 and yields >= 0, f"num_scan_inputs={num_scan_inputs}")
+    fits(n, "body", len(inputs), len(n.outputs))
     states, outer = inputs[:carried], n.outer("body")
     if not settled((*inputs, *outer)):
         raise Wait
     xs = [
-        _turned(n, x, _pick(n, scan_input_axes, i, num_scan_inputs), _pick(n, scan_input_directions, i, num_scan_inputs))
+        _turned(
+            n, x, _pick(n, scan_input_axes, i, num_scan_inputs), _pick(n, scan_input_directions, i, num_scan_inputs)
+        )
         for i, x in enumerate(inputs[carried:])
     ]
     lengths = {x.type.known[0] for x in xs}
@@ -244,7 +261,7 @@ def _scan(
     made = n.emit("scan", *states, *xs, *outer, body=builder.build(outs), carried=carried, scanned=num_scan_inputs)
     made = (made,) if isinstance(made, Ref) else made
     ys = [
-        _back(n, y, _pick(n, scan_output_axes, i, yields), _pick(n, scan_output_directions, i, yields))
+        _back(n, y, *(_pick(n, v, i, yields) for v in (scan_output_axes, scan_output_directions)))
         for i, y in enumerate(made[carried:])
     ]
     return [*made[:carried], *ys]

@@ -11,7 +11,6 @@ from hetero.dim import Size, prod
 from hetero.graph.build import Ref
 
 
-
 @lowers("Einsum")
 def _einsum(n: Call, *xs: Ref, equation: str) -> Ref:
     """`matmul` of one pair after the other"""
@@ -48,7 +47,9 @@ def _terms(n: Call, equation: str, ranks: Sequence[int]) -> tuple[list[str], str
         right = ("..." if "..." in left else "") + "".join(sorted(c for c, k in once.items() if k == 1))
     result = right.replace("...", _digits(max(spans)))
     known = set("".join(full))
-    n.only(set(result) <= known and len(set(result)) == len(result), f"the result of {equation!r} is not made of its terms")
+    n.only(
+        set(result) <= known and len(set(result)) == len(result), f"the result of {equation!r} is not made of its terms"
+    )
     return full, result
 
 
@@ -67,7 +68,11 @@ def _diagonals(n: Call, x: Ref, term: str) -> tuple[Ref, str]:
             size = shape[a]
             rest = [i for i in range(len(shape)) if i not in (a, b)]
             flat = n.reshape(n.permute(x, *rest, a, b), *(shape[i] for i in rest), size * size)
-            x = n.cut(flat, len(rest), 0, size * size, size + 1) if size else n.reshape(flat, *(shape[i] for i in rest), 0)
+            x = (
+                n.cut(flat, len(rest), 0, size * size, size + 1)
+                if size
+                else n.reshape(flat, *(shape[i] for i in rest), 0)
+            )
             term = "".join(term[i] for i in rest) + label
     return x, term
 
@@ -117,5 +122,3 @@ def _summed(n: Call, x: Ref, term: str, kept: set[str]) -> tuple[Ref, str]:
 def _arranged(n: Call, x: Ref, term: str, wanted: str) -> Ref:
     x, term = _summed(n, x, term, set(wanted))
     return n.permute(x, *(term.index(c) for c in wanted))
-
-

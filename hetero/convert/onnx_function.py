@@ -54,9 +54,7 @@ def _body(n: Call, wanted: Any, node: Any) -> tuple[Any, int]:
     if wanted.has_context_dependent_function:
         versions = [v for v in wanted.context_dependent_function_opset_versions if v <= n.opset] or [n.opset]
         types = [_type_proto(x).SerializeToString() for x in n.inputs]
-        raw = wanted.get_context_dependent_function_with_opset_version(
-            max(versions), node.SerializeToString(), types
-        )
+        raw = wanted.get_context_dependent_function_with_opset_version(max(versions), node.SerializeToString(), types)
         return onnx.FunctionProto.FromString(raw), _opset(n)
     return wanted.function_body, _opset(n)
 
@@ -81,8 +79,10 @@ for _op in EXPANDED:
     lowers(_op)(_expand)
 lowers("FlexAttention", domain="ai.onnx.preview")(_expand)
 
-refuses("sequences are not tensors in hetero", "ConcatFromSequence", "SequenceAt", "SequenceConstruct",
-        "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence")  # fmt: skip
+refuses(
+    "sequences are not tensors in hetero", "ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
+    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence",
+)  # fmt: skip
 refuses("optional values are not tensors in hetero", "Optional", "OptionalGetElement", "OptionalHasElement")
 refuses("pictures are decoded outside of the graph", "ImageDecoder")
 refuses("training belongs to hetero's own gradients", "Adagrad", "Adam", "Gradient", "Momentum",

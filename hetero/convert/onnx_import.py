@@ -22,7 +22,7 @@ from hetero.op import Array, TensorType
 from hetero.ops.late import Need
 
 MAX_DEPTH = 24  # subgraphs and functions inside one another
-MAX_NODES = 200_000  # nodes in all, those of functions counted for each call
+MAX_NODES = 50_000  # nodes that calls of functions may become: functions that call functions multiply
 
 # AttributeProto.type: what it is, and where the value stands
 _SCALAR = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g"}
@@ -79,6 +79,7 @@ class Importer:
     budget: list[int] = field(default_factory=list[int])  # one counter, shared with importers of function bodies
     depth: int = 0
     prefix: str = ""  # of the names of nodes: the call that a function body stands for
+    inside: bool = False  # a function
 
     def __post_init__(self) -> None:
         self.budget = self.budget or [MAX_NODES]
@@ -87,9 +88,9 @@ class Importer:
         """Lower nodes in order; `given` are the attributes of the function that they are the body of."""
         later = _producers(protos)
         for position, proto in enumerate(protos):
-            self.budget[0] -= 1
+            self.budget[0] -= self.inside
             if self.budget[0] < 0:
-                raise ModelError(f"the model has more than {MAX_NODES} nodes")
+                raise ModelError(f"the calls of functions become more than {MAX_NODES} nodes")
             try:
                 self._node(proto, position, scope, given or {}, later)
             except HeteroError as e:
@@ -103,7 +104,9 @@ class Importer:
     def _label(self, proto: Any) -> str:
         return self.prefix + (proto.name or next((o for o in proto.output if o), "without a name"))
 
-    def _node(self, proto: Any, position: int, scope: Scope, given: Mapping[str, Any], later: Mapping[str, int]) -> None:
+    def _node(
+        self, proto: Any, position: int, scope: Scope, given: Mapping[str, Any], later: Mapping[str, int]
+    ) -> None:
         inputs = [self._input(scope, name, position, later) for name in proto.input]
         attributes = [_resolved(a, given) for a in proto.attribute]
         present = [a for a in attributes if a is not None]
@@ -112,7 +115,9 @@ class Importer:
         key = (plain_domain(proto.domain), proto.op_type)
         with scope.builder.at("", self._label(proto)):
             if key in self.functions:
-                made = BROKEN if broken else self._call(key, refs, present, len(proto.output), self._label(proto), scope)
+                made = (
+                    BROKEN if broken else self._call(key, refs, present, len(proto.output), self._label(proto), scope)
+                )
             else:
                 made = self._operator(proto, key, refs, present, broken, scope)
         for i, name in enumerate(proto.output):
@@ -274,7 +279,7 @@ class Importer:
         self._deeper()
         opsets = {plain_domain(o.domain): int(o.version) for o in function.opset_import}
         inner = Importer(
-            opsets, self.folder, self.functions, self.problems, self.budget, self.depth, f"{label}/" if label else ""
+            opsets, self.folder, self.functions, self.problems, self.budget, self.depth, f"{label}/" if label else "", True
         )
         scope = Scope(builder, symbolic=symbolic)
         for i, name in enumerate(function.input):
@@ -342,4 +347,3 @@ def element_type(port: Any) -> TensorType:
         kind = port.type.WhichOneof("value") or "no type"
         raise ModelError(f"{port.name!r} is no tensor but {kind.replace('_type', '')}, which is not covered")
     return TensorType(None, dtype_of(port.type.tensor_type.elem_type, repr(port.name)))
-

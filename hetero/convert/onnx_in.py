@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hetero.convert import onnx_lowerings
-from hetero.convert.onnx_import import Importer, Scope, plain_domain, element_type
+from hetero.convert.onnx_import import Importer, Scope, element_type, plain_domain
 from hetero.convert.onnx_tensor import Folder, sizes_of, string
 from hetero.dim import Dim, Size
 from hetero.errors import ModelError
@@ -66,7 +66,20 @@ def _parse(data: bytes, called: str) -> Any:
         raise ModelError(f"{called} is no ONNX model, or is cut off: {e}", hint="download it again") from e
     if not model.HasField("graph"):
         raise ModelError(f"{called} holds no graph", hint="is it an ONNX file? it may be cut off")
+    _check_text(model, called)
     return model
+
+
+def _check_text(message: Any, called: str) -> None:
+    """Every text in the file must be UTF-8; the parser hands out bytes where one is not."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in (value,) if hasattr(value, "ListFields") else value:
+                _check_text(inner, called)
+        elif field.type == field.TYPE_STRING:
+            for text in (value,) if isinstance(value, str | bytes) else value:
+                if not isinstance(text, str):
+                    raise ModelError(f"{called}: the field {field.full_name} is not UTF-8: {text[:40]!r}")
 
 
 def _import(model: Any, folder: Folder, called: str) -> Graph:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from hetero.convert.onnx_call import Call, Made, Wait, lowers
 from hetero.convert.onnx_late import postpone
 from hetero.dim import Dim
@@ -60,9 +59,7 @@ def _binarizer(n: Call, x: Ref, *, threshold: float = 0.0) -> Ref:
 
 
 @lowers("Scatter", "ScatterElements")
-def _scatter_elements(
-    n: Call, x: Ref, indices: Ref, updates: Ref, *, axis: int = 0, reduction: str = "none"
-) -> Ref:
+def _scatter_elements(n: Call, x: Ref, indices: Ref, updates: Ref, *, axis: int = 0, reduction: str = "none") -> Ref:
     """`put_along_axis`"""
     n.only(reduction in _REDUCTIONS, f"reduction={reduction!r} is none of {', '.join(_REDUCTIONS)}")
     return n.emit("put_along_axis", x, indices, updates, axis=n.axis(axis, x.type.rank), reduction=reduction)
@@ -175,5 +172,3 @@ for _onnx, _name in (("CumSum", "cumsum"), ("CumProd", "cumprod")):
 def _det(n: Call, x: Ref) -> Ref:
     """`det`"""
     return n.emit("det", x)
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from hetero import dtype as dt
 from hetero.convert.onnx_call import Call, Made, lowers, refuses
 from hetero.convert.onnx_tensor import dtype_of
@@ -236,7 +235,9 @@ def _celu(n: Call, x: Ref, *, alpha: float = 1.0) -> Ref:
 
 
 @lowers("Selu")
-def _selu(n: Call, x: Ref, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Ref:
+def _selu(
+    n: Call, x: Ref, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875
+) -> Ref:
     """gamma * x, or gamma * alpha * (exp(x) - 1) where it is not positive"""
     e = n.emit
     low = e("multiply", e("expm1", x), alpha)
@@ -352,4 +353,3 @@ def _swiglu(n: Call, gate: Ref, x: Ref, *, alpha: float = 1.0) -> Ref:
 
 refuses("strings are not tensors in hetero", "StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch",
         "TfIdfVectorizer")  # fmt: skip
-

@@ -280,7 +280,9 @@ def _pad_2(n: Call, x: Ref, *, pads: Ints, mode: str = "constant", value: float 
 
 
 @lowers("Pad", since=11)
-def _pad(n: Call, x: Ref, pads: Ref, fill: Ref | None = None, axes: Ref | None = None, *, mode: str = "constant") -> Ref:
+def _pad(
+    n: Call, x: Ref, pads: Ref, fill: Ref | None = None, axes: Ref | None = None, *, mode: str = "constant"
+) -> Ref:
     """`pad`; negative widths are a `slice`"""
     rank, widths = x.type.rank, n.ints(pads)
     value = n.scalar(fill, "the fill value") if fill is not None else 0
@@ -314,7 +316,7 @@ def _pad_by(n: Call, x: Ref, widths: Ints, mode: str, value: Any) -> Ref:
 
 def _pad_plain(n: Call, x: Ref, before: Ints, after: Ints, mode: str, value: Any) -> Ref:
     dtype = x.type.dtype
-    if mode == "constant" and dt.kind(dtype) in "iu" and abs(int(value)) > 1 << 53 or dt.kind(dtype) == "c":
+    if (mode == "constant" and dt.kind(dtype) in "iu" and abs(int(value)) > 1 << 53) or dt.kind(dtype) == "c":
         n.refuse("a fill value of this dtype is not covered")
     fill = {"value": float(value)} if mode == "constant" else {}
     return n.emit("pad", x, before=before, after=after, mode=mode, **fill)
@@ -331,8 +333,8 @@ def _identity(n: Call, x: Ref) -> Ref:
 
 @lowers("Constant")
 def _constant(
-    n: Call, *, value: Array | None = None, value_float: float | None = None, value_floats: tuple[float, ...] | None = None,
-    value_int: int | None = None, value_ints: Ints | None = None,
+    n: Call, *, value: Array | None = None, value_float: float | None = None,
+    value_floats: tuple[float, ...] | None = None, value_int: int | None = None, value_ints: Ints | None = None,
 ) -> Ref:  # fmt: skip
     """a constant"""
     given = [
@@ -374,7 +376,7 @@ def _eye_like(n: Call, x: Ref, *, dtype: int | None = None, k: int = 0) -> Ref:
     n.only(len(sizes) == 2, f"a tensor of {len(sizes)} dimensions")
     to = x.type.dtype if dtype is None else dtype_of(dtype, "the result")
     n.room(count(sizes) * to.itemsize)
-    return n.constant(np.eye(*sizes, min(max(k, -sizes[0]), sizes[1])).astype(to))
+    return n.constant(np.eye(sizes[0], sizes[1], min(max(k, -sizes[0]), sizes[1])).astype(to))
 
 
 @lowers("OneHot")
@@ -412,5 +414,3 @@ def _bit_cast(n: Call, x: Ref, *, to: int) -> Ref:
     dtype = dtype_of(to, "the result")
     n.only(dtype.itemsize == x.type.dtype.itemsize, f"{x.type.dtype.name} and {dtype.name} differ in width")
     return n.emit("bitcast", x, dtype=dtype.name)
-
-

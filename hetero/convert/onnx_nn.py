@@ -402,4 +402,3 @@ def _dropout(
         share = 0.5 if ratio is None else float(n.scalar(ratio, "ratio"))
         n.only(share == 0, "training mode draws random numbers; give the model for inference")
     return x, n.filled(x.type.known, True, dt.bool_)
-

@@ -37,7 +37,9 @@ def spread(n: Call, factor: Ref, x: Ref, axis: int, block: int) -> Ref:
         n.only(shape[0] == sizes[at], f"{shape[0]} scales for axis {axis} of size {sizes[at]}")
         return n.reshape(factor, *(shape[0] if i == at else 1 for i in range(rank)))
     n.only(len(shape) == rank and block > 0, f"scales of shape {shape} without a block_size")
-    fits = all(s == (-(-size // block) if i == at else size) for i, (s, size) in enumerate(zip(shape, sizes, strict=True)))
+    fits = all(
+        s == (-(-size // block) if i == at else size) for i, (s, size) in enumerate(zip(shape, sizes, strict=True))
+    )
     n.only(fits, f"scales of shape {shape} for {sizes} in blocks of {block} along axis {at}")
     wide = n.reshape(factor, *shape[: at + 1], 1, *shape[at + 1 :])
     wide = n.emit("broadcast_to", wide, shape=(*shape[: at + 1], block, *shape[at + 1 :]))

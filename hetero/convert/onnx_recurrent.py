@@ -40,15 +40,20 @@ def _activate(e: Any, name: str, alpha: float, beta: float, x: Ref) -> Ref:
     return rules[name]()
 
 
-def _activations(n: Call, names: Sequence[str] | None, default: tuple[str, ...], directions: int,
-                 alphas: Sequence[float] | None, betas: Sequence[float] | None) -> list[list[tuple[str, float, float]]]:  # fmt: skip
+Function: TypeAlias = "tuple[str, float, float]"  # name, alpha, beta
+
+
+def _activations(
+    n: Call, names: Sequence[str] | None, default: tuple[str, ...], directions: int, alphas: Sequence[float] | None,
+    betas: Sequence[float] | None,
+) -> list[list[Function]]:  # fmt: skip
     """For each direction, (name, alpha, beta) of its functions. Alphas and betas go to the functions that take one."""
     given = [name.lower() for name in names or default * directions]
     n.only(len(given) == len(default) * directions, f"{len(given)} activations, {len(default) * directions} wanted")
     unknown = [name for name in given if name not in _DEFAULTS]
     n.only(not unknown, f"activations {', '.join(unknown)} are not covered")
     left, right = iter(alphas or ()), iter(betas or ())
-    out: list[tuple[str, float, float]] = []
+    out: list[Function] = []
     for name in given:
         alpha, beta = _DEFAULTS[name]
         out.append((
@@ -67,7 +72,7 @@ class Cell:
     """What one step of one direction sees: its builder, its functions and its weights as inputs of the body."""
 
     emit: Builder
-    functions: list[tuple[str, float, float]]
+    functions: list[Function]
     clip: float | None
     hidden: int
     weights: dict[str, Ref]
@@ -130,7 +135,7 @@ def _lstm_step(input_forget: bool, peephole: bool) -> Step:
 
 def _direction(
     n: Call, x: Ref, states: list[Ref], lengths: Ref | None, weights: dict[str, Ref], step: Step, hidden: int,
-    functions: list[tuple[str, float, float]], clip: float | None, reverse: bool,
+    functions: list[Function], clip: float | None, reverse: bool,
 ) -> tuple[list[Ref], Ref]:  # fmt: skip
     """x (t, n, gates * hidden), states (n, hidden) -> final states, h of every step (t, n, hidden)
 

@@ -181,8 +181,8 @@ def _matmul(n: Call, a: Ref, b: Ref) -> Ref:
 
 @lowers("Gemm")
 def _gemm(
-    n: Call, a: Ref, b: Ref, c: Ref | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0,
-    transB: int = 0,
+    n: Call, a: Ref, b: Ref, c: Ref | None = None, *, alpha: float = 1.0, beta: float = 1.0,
+    transA: int = 0, transB: int = 0,  # noqa: N803 - ONNX's names
 ) -> Ref:  # fmt: skip
     """`matmul`, times alpha, plus beta * c"""
     n.only(a.type.rank == b.type.rank == 2, "a and b are not matrices")

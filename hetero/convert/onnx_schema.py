@@ -13,6 +13,7 @@ from hetero.errors import ModelError
 from hetero.graph.build import Ref
 from hetero.graph.ir import Graph
 
+_OPTIONAL = 1  # FormalParameterOption.Optional
 FIRST_OPSET = 7  # the first whose broadcasting is NumPy's
 _SPECIAL = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1", "float8_e8m0fnu": "float8e8m0"}
 
@@ -61,8 +62,11 @@ def _arity(wanted: Any, call: Call) -> list[str]:
         if not least <= found <= most:
             bounds = f"{least}" if least == most else f"{least} to {most}" if most < 1 << 30 else f"{least} or more"
             out.append(f"{bounds} {what} wanted, {found} found")
-    single = [p.name for p, x in zip(wanted.inputs, call.inputs, strict=False) if x is None and p.option.value == 0]
-    return [*out, *(f"input {name} is missing" for name in single)]
+    for i, x in enumerate(call.inputs):
+        formal = _formal(wanted.inputs, i)
+        if x is None and formal is not None and formal.option.value != _OPTIONAL:
+            out.append(f"input {formal.name} is missing")
+    return out
 
 
 def _attributes(wanted: Any, kinds: dict[str, int]) -> list[str]:
@@ -110,7 +114,7 @@ def output_dtypes(call: Call) -> tuple[str, ...]:
 def _by_schema(call: Call, index: int) -> str:
     wanted = schema(call.op, call.domain, call.opset)
     formal = _formal(wanted.outputs, index) if wanted is not None else None
-    if formal is None or not call.outputs[index]:
+    if wanted is None or formal is None or not call.outputs[index]:
         return "float32"  # stands for nothing
     for i, x in enumerate(call.inputs):
         same = _formal(wanted.inputs, i)

@@ -37,9 +37,7 @@ for _onnx, _factors in _WINDOWS.items():
 
 
 @lowers("MelWeightMatrix")
-def _mel(
-    n: Call, bins: Ref, length: Ref, rate: Ref, low: Ref, high: Ref, *, output_datatype: int = 1
-) -> Ref:
+def _mel(n: Call, bins: Ref, length: Ref, rate: Ref, low: Ref, high: Ref, *, output_datatype: int = 1) -> Ref:
     """a constant"""
     count, size, hertz = (int(n.scalar(r, "an input")) for r in (bins, length, rate))
     edges = [float(n.scalar(r, "an edge")) for r in (low, high)]
@@ -79,8 +77,9 @@ def pairs(n: Call, x: Ref) -> Ref:
 def _parts(n: Call, x: Ref) -> list[Ref]:
     """(..., 1) -> real part; (..., 2) -> real and imaginary part"""
     shape = n.shape(x)
-    n.only(len(shape) >= 2 and shape[-1] in (1, 2), f"shape {shape} does not end in 1 (real) or 2 (complex)")
-    return [n.reshape(n.cut(x, len(shape) - 1, i, i + 1), *shape[:-1]) for i in range(shape[-1])]
+    last = shape[-1] if shape else 0
+    n.only(len(shape) >= 2 and last in (1, 2), f"shape {shape} does not end in 1 (real) or 2 (complex)")
+    return [n.reshape(n.cut(x, len(shape) - 1, i, i + 1), *shape[:-1]) for i in range(last)]
 
 
 def _fit(n: Call, x: Ref, axis: int, size: int) -> Ref:

@@ -83,7 +83,7 @@ def _gather(call: Call, x: Ref, indices: Ref, *, axis: int = 0) -> Array:
     if indices.known is None:
         raise _Unknown
     taken = np.take(_elements(call, x), indices.known.astype(np.int64), axis)
-    return taken if isinstance(taken, np.ndarray) else _objects([taken], ())
+    return _objects(np.ravel(taken), np.shape(taken)) if np.ndim(taken) else _objects([taken], ())
 
 
 def _slice(call: Call, x: Ref, *rest: Ref | None, **attrs: Any) -> Array:
@@ -190,4 +190,3 @@ RULES: dict[str, Rule] = {
     "Div": _arithmetic(_divide), "Equal": _arithmetic(_equal), "Where": _where, "ReduceProd": _product,
     "ConstantOfShape": _constant_of_shape,
 }  # fmt: skip
-

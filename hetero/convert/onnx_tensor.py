@@ -170,5 +170,3 @@ def string(raw: bytes | str, what: str) -> str:
         return raw.decode() if isinstance(raw, bytes) else raw
     except UnicodeDecodeError as e:
         raise ModelError(f"{what} is not UTF-8") from e
-
-

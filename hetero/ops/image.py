@@ -52,9 +52,7 @@ def _overlaps(box: Array, others: Array) -> Array:
     return np.where(union > 0, both / np.where(union > 0, union, 1), 0)
 
 
-def _nms(
-    boxes: Array, scores: Array, *, keep: int, overlap: float, least: float | None, centred: bool
-) -> Array:
+def _nms(boxes: Array, scores: Array, *, keep: int, overlap: float, least: float | None, centred: bool) -> Array:
     """Best first; a box that overlaps a kept one by more than `overlap` is dropped. At most `keep` a class."""
     found: list[tuple[int, int, int]] = []
     for b, c in product(range(scores.shape[0]), range(scores.shape[1])):
@@ -195,9 +193,7 @@ def _max_roi_pool(x: Array, rois: Array, *, size: Ints, scale: float) -> Array:
     out = np.zeros((len(rois), x.shape[1], *size), x.dtype)
     for i, roi in enumerate(rois.astype(np.float64)):
         batch, edges = int(roi[0]), np.floor(roi[1:] * scale + 0.5).astype(int)
-        spans = [
-            _bin_edges(edges[1 - a], edges[3 - a], size[a], x.shape[2 + a]) for a in range(2)
-        ]
+        spans = [_bin_edges(edges[1 - a], edges[3 - a], size[a], x.shape[2 + a]) for a in range(2)]
         for (p, (y0, y1)), (q, (x0, x1)) in product(*(enumerate(s) for s in spans)):
             part = x[batch, :, y0:y1, x0:x1]
             out[i, :, p, q] = part.max((1, 2)) if part.size else 0
@@ -279,7 +275,9 @@ def _deform_conv(
 
 def _between(x: Array, ys: Array, xs: Array) -> Array:
     """x (n, g, c, h, w) at ys, xs (n, g, k, *out), bilinear, 0 outside -> (n, g, c, k, *out)"""
-    n, g = (np.arange(size).reshape(shape) for size, shape in ((len(x), (-1, 1, 1, 1, 1)), (x.shape[1], (1, -1, 1, 1, 1))))
+    n, g = (
+        np.arange(size).reshape(shape) for size, shape in ((len(x), (-1, 1, 1, 1, 1)), (x.shape[1], (1, -1, 1, 1, 1)))
+    )
     low_y, low_x = np.floor(ys).astype(np.int64), np.floor(xs).astype(np.int64)
     total = np.zeros((*x.shape[:3], *ys.shape[2:]), x.dtype)
     for dy, dx in product((0, 1), (0, 1)):
@@ -309,7 +307,8 @@ deform_conv = define(
             Sample((Arg((1, 1, 4, 4)), Arg((2, 1, 2, 2)), Arg((1, 8, 3, 3)), Arg((1, 4, 3, 3), 0, 1)), _PLAIN),
             Sample(
                 (Arg((2, 4, 5, 6)), Arg((2, 2, 2, 3)), Arg((2, 24, 3, 6)), Arg((2, 12, 3, 6), 0, 1)),
-                _PLAIN | {"strides": (2, 1), "pads_before": (1, 1), "pads_after": (0, 1), "groups": 2, "offset_groups": 2},
+                {"strides": (2, 1), "dilations": (1, 1), "pads_before": (1, 1), "pads_after": (0, 1), "groups": 2,
+                 "offset_groups": 2},
             ),
         ),
     )

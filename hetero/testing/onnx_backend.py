@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep
 
-import hetero
-from hetero.convert.onnx_in import from_onnx
+from hetero import from_onnx
 from hetero.errors import HeteroError
 from hetero.graph.ir import Graph
 from hetero.op import Array
+from hetero.select import device_of
 
 
 class HeteroRep(BackendRep):
@@ -65,7 +65,7 @@ class HeteroBackend(Backend):
         if device == "CPU":
             return True
         try:
-            hetero.device(device)
+            device_of(device)
         except HeteroError:
             return False
         return True
