@@ -1,4 +1,4 @@
-"""Everything a contributor runs. Plain `nox` does lint, types and tests; `nox -l` lists the rest.
+"""Everything a contributor runs. Plain `nox` does lint, types, tests and conformance; `nox -l` lists the rest.
 
 Tests run on every Python of PYTHONS that answers here. HETERO_PYTHONS="3.10,3.13" asks for these, and one that is
 missing then fails. HETERO_REQUIRE names the backends that must have a device: a missing one fails too.
@@ -12,7 +12,7 @@ import sys
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "conformance"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -60,7 +60,15 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The whole suite on every backend; arguments go to pytest."""
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs, env={"HETERO_REQUIRE": REQUIRE})
+    session.run("pytest", "-n", "auto", *session.posargs, env={"HETERO_REQUIRE": REQUIRE})
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Every op, sample and dtype on every backend: the suite that third parties run, in full."""
+    session.install("-e", ".[test]")
+    command = ["pytest", "-n", "auto", "-q", "--pyargs", "hetero.testing", "--hetero-full"]
+    session.run(*command, *session.posargs, env={"HETERO_REQUIRE": REQUIRE})
 
 
 @nox.session(python="3.10")

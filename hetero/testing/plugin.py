@@ -19,6 +19,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="run hetero's conformance suite on this backend or device (may stand more than once; default: all)",
     )
+    parser.addoption("--hetero-full", action="store_true", help="every dtype, rather than one of each kind")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "hetero_full: a case of hetero's suite that only --hetero-full runs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--hetero-full"):
+        return
+    wide = [item for item in items if item.get_closest_marker("hetero_full")]
+    if wide:
+        config.hook.pytest_deselected(items=wide)
+        items[:] = [item for item in items if not item.get_closest_marker("hetero_full")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
