@@ -69,7 +69,7 @@ def missing(region: Region) -> str:
     return ""
 
 
-def flat(region: Region, *, lanes: int, index: str = "i32") -> str:
+def flat(region: Region, *, lanes: int, index: str = "i32", stream: bool = False) -> str:
     """Arguments: inputs in order, outputs, the number of elements. One item for each `lanes` elements."""
     body = [
         "    const INDEX at = GLOBAL_ID(0) * W;",
@@ -79,10 +79,10 @@ def flat(region: Region, *, lanes: int, index: str = "i32") -> str:
         *(f"    {_compute(region, n)}" for n in range(len(region.steps))),
         *(f"    {_store(region, k, value, 'at')}" for k, value in enumerate(region.outputs)),
     ]
-    return _kernel(region, lanes, index, ["const INDEX count"], body)
+    return _kernel(region, _defines(lanes, index, stream), ["const INDEX count"], body)
 
 
-def broadcast(region: Region, *, lanes: int, index: str = "i32") -> str:
+def broadcast(region: Region, *, lanes: int, index: str = "i32", stream: bool = False) -> str:
     """Arguments: inputs, outputs, rows, columns, outer sizes, strides of each strided input.
 
     Launch: (columns / lanes, rows).
@@ -101,10 +101,10 @@ def broadcast(region: Region, *, lanes: int, index: str = "i32") -> str:
         *(f"        {_store_some(region, k, value)}" for k, value in enumerate(region.outputs)),
         "    }",
     ]
-    return _kernel(region, lanes, index, _grid(region), body)
+    return _kernel(region, _defines(lanes, index, stream), _grid(region), body)
 
 
-def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32") -> str:
+def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32", stream: bool = False) -> str:
     """Arguments as `broadcast`. Launch: `team` items for each row, one group; or one item a row where team is 1."""
     body = [
         f"    const INDEX row = {'GLOBAL_ID(0)' if team == 1 else 'GROUP_ID(0)'};",
@@ -120,13 +120,17 @@ def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32") -> st
             if not region.wide(value)
         ),
     ]
-    return _kernel(region, lanes, index, _grid(region), body, team)
+    return _kernel(region, _defines(lanes, index, stream, team), _grid(region), body)
 
 
 # -- the parts of a kernel ----------------------------------------------------------------------------------
 
 
-def _kernel(region: Region, lanes: int, index: str, sizes: list[str], body: list[str], team: int = 1) -> str:
+def _defines(lanes: int, index: str, stream: bool, team: int = 1) -> dict[str, str | int]:
+    return {"W": lanes, "INDEX": index, "TEAM": team} | ({"STREAM": 1} if stream else {})
+
+
+def _kernel(region: Region, defines: dict[str, str | int], sizes: list[str], body: list[str]) -> str:
     reads = [
         f"const {STORED[given.dtype][1]} in{i}"
         if given.row == "argument"
@@ -136,8 +140,7 @@ def _kernel(region: Region, lanes: int, index: str, sizes: list[str], body: list
     writes = [f"GLOBAL {STORED[region.dtype(value)][0]} *out{k}" for k, value in enumerate(region.outputs)]
     computed = {STORED[region.dtype(i)][1] for i in range(len(region.inputs) + len(region.steps))}
     functions = ["arithmetic", "math_f32", *(["math_f64"] if "f64" in computed else [])]
-    defines: dict[str, str | int] = {"INDEX": index, "TEAM": team} | ({"HAS_F64": 1} if "f64" in computed else {})
-    head = prelude(defines, lanes=lanes, functions=tuple(functions))
+    head = prelude(defines | ({"HAS_F64": 1} if "f64" in computed else {}), functions=tuple(functions))
     arguments = ", ".join([*reads, *writes, *sizes])
     return "\n".join([head, *_groups(region), f"KERNEL hetero_region({arguments})", "{", *body, "}", ""])
 

@@ -21,17 +21,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({p.stem for p in _HERE.glob("*.ker")} - _FUNCTIONS))
 
 
-def prelude(defines: Mapping[str, str | int], *, lanes: int, functions: tuple[str, ...] = ()) -> str:
+def prelude(defines: Mapping[str, str | int], *, functions: tuple[str, ...] = ()) -> str:
     """What stands before a kernel: its build-time names, the portability header, the functions it calls."""
-    given = {"W": lanes, "INDEX": "i32", **defines}
+    given = {"W": 1, "INDEX": "i32", **defines}
     lines = [f"#define {name} {value}" for name, value in given.items()]
     return "\n".join([*lines, _read("portable.h"), *(_read(f"{name}.ker") for name in functions)])
 
 
-def source(
-    name: str, defines: Mapping[str, str | int] | None = None, *, lanes: int = 1, functions: tuple[str, ...] = ()
-) -> str:
+def source(name: str, defines: Mapping[str, str | int] | None = None, *, functions: tuple[str, ...] = ()) -> str:
     """The whole text of the kernel `name` for the build-time names in `defines`."""
     if name not in names():
         raise KeyError(f"no kernel is called {name!r}; one of {', '.join(names())}")
-    return prelude(defines or {}, lanes=lanes, functions=functions) + "\n" + _read(f"{name}.ker")
+    return prelude(defines or {}, functions=functions) + "\n" + _read(f"{name}.ker")
