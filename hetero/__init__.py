@@ -228,7 +228,6 @@ def __getattr__(name: str) -> Any:
         return of(name)
     if name not in _LATER:
         raise AttributeError(f"module 'hetero' has no attribute {name!r}")
-    import_module("hetero.execute")  # graphs that are made here can be run
     value = getattr(import_module(_LATER[name]), name)
     globals()[name] = value
     return value

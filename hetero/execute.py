@@ -13,7 +13,7 @@ from hetero import config, counters, registry
 from hetero.compile import Program, compile, move
 from hetero.errors import BackendError, DTypeError, GraphError
 from hetero.graph.build import Builder
-from hetero.graph.ir import Graph, bind_sizes, canonical, plug_runner
+from hetero.graph.ir import Graph, bind_sizes, canonical
 from hetero.op import Array, Attrs, Op, TensorType, Types
 from hetero.select import current_device, device_of
 from hetero.spi import Buffer, Device
@@ -144,7 +144,5 @@ def _as_array(value: Any, type: TensorType) -> Array:
     except (TypeError, ValueError, OverflowError) as e:
         raise DTypeError(f"{value!r:.80} is no {type}: {e}") from e
 
-
-plug_runner(run)
 
 __all__ = ["call", "check_feed", "current_device", "device_of", "download", "move", "program_for", "run", "upload"]

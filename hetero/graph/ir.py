@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -198,20 +199,7 @@ class Graph:
 
     def run(self, feed: Mapping[str, Any], *, device: str | None = None) -> dict[str, Array]:
         """The outputs by name, as NumPy arrays, computed on `device` or on the backend in use."""
-        return _Runner.run(self, feed, device)
-
-
-class _Runner:
-    """Set by `hetero.execute`: running stands above the graph in the layers."""
-
-    @staticmethod
-    def run(graph: Graph, feed: Mapping[str, Any], device: str | None) -> dict[str, Array]:
-        raise GraphError("running a graph wants hetero.execute", hint="import hetero")
-
-
-def plug_runner(run: Any) -> None:
-    """For `hetero.execute` alone."""
-    _Runner.run = staticmethod(run)
+        return import_module("hetero.execute").run(self, feed, device)  # by name: running stands above the graph
 
 
 def canonical(value: Any) -> str:
