@@ -153,6 +153,7 @@ class Call:
     def cut(self, x: Ref, axis: int, start: int, stop: Any, step: int = 1) -> Ref:
         """x[start:stop:step] along one axis, indices in range already."""
         rank, shape = x.type.rank, x.type.known
+        self.only(axis < rank, f"an input has {rank} dimensions, more are wanted")
         starts = [0] * rank
         stops: list[Any] = list(shape)
         steps = [1] * rank

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hetero.convert.onnx_call import Call, Entry, Symbolic, Wait, find, is_symbolic
-from hetero.errors import GraphError, ModelError, ShapeError
+from hetero.errors import GraphError, HeteroError, ModelError, ShapeError
 from hetero.graph.build import Builder, Ref
 from hetero.op import OPS
 from hetero.ops.late import Need
@@ -31,6 +31,10 @@ def attempt(call: Call) -> tuple[Ref, ...] | Need:
         if is_symbolic(types):  # perhaps only because a named dimension has no value yet
             return Need(())
         raise
+    except HeteroError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as e:  # the net below the lowerings' own checks
+        raise ModelError(f"the inputs do not fit the operator: {e}") from e
     return _as_outputs(call, (made,) if isinstance(made, Ref) else tuple(made))
 
 

@@ -46,6 +46,7 @@ def target_shape(n: Call, x: Ref, wanted: Shape, allowzero: bool) -> Shape:
         allowzero or all(s != 0 or i < len(own) for i, s in enumerate(wanted)), f"a 0 in {wanted} stands for no axis"
     )
     sizes = [own[i] if s == 0 and not allowzero else s for i, s in enumerate(wanted)]
+    bounded(n, tuple(sizes))
     if -1 not in sizes:
         return tuple(sizes)
     n.only(sizes.count(-1) == 1, f"the shape {wanted} leaves more than one size open")

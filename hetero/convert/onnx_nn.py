@@ -133,6 +133,7 @@ def _col2im(
     image, block = n.ints(image_shape), n.ints(block_shape)
     rank, cells = len(block), prod(block)
     n.only(min((*image, *block), default=0) >= 1 and len(image) == rank, f"image {image}, block {block}")
+    n.only(x.type.rank == 3, f"an input of {x.type.rank} dimensions, 3 are wanted")
     batch, flat, count = n.shape(x)
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
     pads = pads or (0,) * (2 * rank)
@@ -303,6 +304,7 @@ def _running(n: Call, before: Ref, now: Ref, momentum: float) -> Ref:
 @lowers("InstanceNormalization")
 def _instance_norm(n: Call, x: Ref, scale: Ref, bias: Ref, *, epsilon: float = 1e-5) -> Ref:
     """`group_norm` with a group for each channel"""
+    n.only(x.type.rank >= 2, f"x has {x.type.rank} dimensions, at least 2 are wanted")
     channels = x.type.known[1]
     if isinstance(channels, Dim):
         raise Wait

@@ -133,6 +133,7 @@ def _stft(
 ) -> Ref:
     """frames by `take`, times the window, then `rfft` or `fft`"""
     parts = _parts(n, signal if signal.type.rank == 3 else n.reshape(signal, *signal.type.known, 1))
+    n.only(parts[0].type.rank == 2, f"a signal of {parts[0].type.rank + 1} dimensions")
     samples = n.shape(parts[0])[1]
     hop = int(n.scalar(step, "frame_step"))
     whole = samples if window is None else n.shape(window)[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from hetero import dtype as dt
 from hetero.dim import show
-from hetero.errors import AttributeValueError, DTypeError, ShapeError
+from hetero.errors import AttributeValueError, AxisError, DTypeError, ShapeError
 from hetero.op import REQUIRED, Arg, Array, Attrs, Cost, Op, Sample, TensorType, Types, define
 from hetero.ops.elementwise import check_kinds
 from hetero.ops.window import Ints, check_spatial, out_sizes
@@ -106,6 +106,12 @@ def _roi_infer(
     return x.with_shape((rois.known[0], x.known[1], *size))
 
 
+def _check_batches(name: str, batches: Array, count: int) -> None:
+    wrong = batches[~((batches >= 0) & (batches < count))]
+    if wrong.size:
+        raise AxisError(f"{name}: a region is in picture {wrong.flat[0]}, there are {count}")
+
+
 def _samples_along(start: float, length: float, bins: int, ratio: int) -> Array:
     """Where the samples lie along one axis: (bins, samples in each)"""
     count = ratio or max(int(np.ceil(length / bins)), 1)
@@ -126,6 +132,7 @@ def _roi_align(
     x: Array, rois: Array, batches: Array, *, size: Ints, ratio: int, scale: float, mode: str, half_pixel: bool
 ) -> Array:
     """Each bin is the mean of bilinear samples, or the greatest weighted cell that they touch."""
+    _check_batches("roi_align", batches, len(x))
     out = np.zeros((len(rois), x.shape[1], *size), x.dtype)
     shift = 0.5 if half_pixel else 0.0
     for i, (roi, batch) in enumerate(zip(rois.astype(np.float64), batches, strict=True)):
@@ -190,6 +197,7 @@ def _max_roi_infer(x: TensorType, rois: TensorType, *, size: Ints, scale: float)
 
 def _max_roi_pool(x: Array, rois: Array, *, size: Ints, scale: float) -> Array:
     """The greatest element of each bin; 0 where a bin is empty."""
+    _check_batches("max_roi_pool", rois[:, 0], len(x))
     out = np.zeros((len(rois), x.shape[1], *size), x.dtype)
     for i, roi in enumerate(rois.astype(np.float64)):
         batch, edges = int(roi[0]), np.floor(roi[1:] * scale + 0.5).astype(int)

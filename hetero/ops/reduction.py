@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hetero import dtype as dt
-from hetero.dim import Shape, prod
+from hetero.dim import Shape, concrete, prod
 from hetero.dtype import DType
 from hetero.errors import AxisError, ShapeError
 from hetero.op import REQUIRED, Arg, Array, Attrs, Cost, Emit, Op, Sample, TensorType, Types, Value, define
@@ -135,7 +135,14 @@ def _mean_infer(x: TensorType, *, axes: Axes, keepdims: bool) -> TensorType:
     return TensorType(reduced_shape(x.known, normal_axes(axes, x.rank), keepdims), x.dtype)
 
 
+def _nothing(x: Array, axes: Axes, keepdims: bool) -> Array:
+    """NaN, without the warning that NumPy gives."""
+    return np.full(concrete(reduced_shape(x.shape, axes, keepdims)), np.nan, x.dtype)
+
+
 def _mean(x: Array, *, axes: Axes, keepdims: bool) -> Array:
+    if not all(x.shape[a] for a in axes):
+        return _nothing(x, axes, keepdims)
     return np.asarray(np.mean(x, axis=axes, keepdims=keepdims)).astype(x.dtype, copy=False)
 
 
@@ -154,6 +161,8 @@ def _var_infer(x: TensorType, *, axes: Axes, keepdims: bool, correction: float) 
 
 
 def _var(x: Array, *, axes: Axes, keepdims: bool, correction: float) -> Array:
+    if not all(x.shape[a] for a in axes):
+        return _nothing(x, axes, keepdims)
     return np.asarray(np.var(x, axis=axes, keepdims=keepdims, ddof=correction)).astype(x.dtype, copy=False)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
