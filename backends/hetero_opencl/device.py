@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hetero.errors import BackendError
+from hetero_opencl.folders import prepared
 
 SELECT = "HETERO_OPENCL_DEVICE"  # a part of a version, platform or device name: only such devices are offered
 FIX = "pip install 'hetero[opencl]'"
@@ -96,7 +97,8 @@ def find() -> list[Record]:
 def driver() -> Any:
     """The module pyopencl, imported when it is first wanted; a BackendError with the remedy when it is not there."""
     try:
-        import pyopencl
+        with prepared():
+            import pyopencl
     except Exception as e:  # a half-installed package fails in every way there is
         raise BackendError(f"pyopencl does not import: {e}", hint=FIX) from e
     if not hasattr(pyopencl, "get_platforms"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from hashlib import sha256
 from pathlib import Path
@@ -17,22 +16,10 @@ from threading import RLock
 from typing import Any
 
 from hetero.errors import DeviceError
+from hetero_opencl.folders import FOLDER, cache_folder
 
-FOLDER = "HETERO_CACHE_DIR"
 FORMAT = b"hetero-opencl-1\n"
 log = logging.getLogger("hetero.opencl")
-
-
-def cache_folder() -> Path:
-    """HETERO_CACHE_DIR, or `hetero` in the folder that the platform has for such things."""
-    if given := os.environ.get(FOLDER):
-        return Path(given)
-    home = Path(os.path.expanduser("~"))
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "hetero"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "hetero"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "hetero"
 
 
 class Programs:
