@@ -142,7 +142,8 @@ def _solve_infer(a: TensorType, b: TensorType) -> TensorType:
 
 
 def _solve(a: Array, b: Array) -> Array:
-    return _solved("solve", np.linalg.solve, a, b)
+    """Of equal rank: NumPy before 2.0 takes a `b` of one dimension less for vectors."""
+    return _solved("solve", np.linalg.solve, a, b.reshape((1,) * (a.ndim - b.ndim) + b.shape))
 
 
 # samples of `cholesky` and the like need no positive definite input: (1, 1) in [1, 2), and empty batches

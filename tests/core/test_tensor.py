@@ -103,7 +103,7 @@ def test_foreign_operands_are_refused_or_left_to_python() -> None:
     with pytest.raises(TypeError, match="unsupported operand"):
         _ = x + "a"  # pyright: ignore[reportOperatorIssue]
     assert (x == "a") is False
-    assert (x + np.float32(1)).dtype == np.float64  # a NumPy scalar is a tensor of no dimensions
+    assert operator.add(x, np.float32(1)).dtype == np.float64  # a NumPy scalar is a tensor of no dimensions
 
 
 @pytest.mark.parametrize(("a", "b"), [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 2, 3), (3, 5))])
@@ -266,7 +266,7 @@ def test_dlpack_shares_host_memory_both_ways() -> None:
     assert np.shares_memory(x._array, a)
     assert x.__dlpack_device__() == (1, 0)
     back = np.from_dlpack(x)  # pyright: ignore[reportArgumentType]
-    assert np.shares_memory(back, a)
+    assert np.shares_memory(back, a) or not NUMPY_2  # NumPy 1 imports read-only and exports only what is not
     x[0] = 9.0  # a new buffer: the memory is shared
     assert a[0] == 0
 

@@ -68,7 +68,7 @@ def test_picking_gives_what_numpy_gives(data: st.DataObject, shape: tuple[int, .
     a = _filled(shape)
     try:
         want = a[key]
-    except IndexError:
+    except (IndexError, DeprecationWarning):  # NumPy 1 warns of an index outside an empty result
         return
     x, key = ht.asarray(a), _to_tensors(key)
     np.testing.assert_array_equal(np.asarray(x[key]), want, strict=True)
@@ -86,7 +86,7 @@ def test_setting_gives_what_numpy_gives(data: st.DataObject, shape: tuple[int, .
         if len(np.unique(a[key])) < a[key].size:
             value = -7  # which of several values stays is nobody's promise
         want[key] = value
-    except IndexError:
+    except (IndexError, DeprecationWarning):  # NumPy 1 warns of an index outside an empty result
         return
     key, v = _to_tensors(key), _to_tensors(np.asarray(value))
     x = ht.asarray(a)
