@@ -56,8 +56,8 @@ def keys(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:
         else:
             break
         axis += 1
-    if draw(st.booleans()):
-        items.insert(draw(st.integers(0, len(items))), ...)
+    if draw(st.booleans()):  # in the middle only where it stands for no axis, so that masks stay in place
+        items.insert(draw(st.integers(0, len(items))) if axis == len(shape) else len(items), ...)
     return tuple(items) if len(items) != 1 or draw(st.booleans()) else items[0]
 
 
