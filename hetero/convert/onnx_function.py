@@ -85,5 +85,6 @@ refuses(
 )  # fmt: skip
 refuses("optional values are not tensors in hetero", "Optional", "OptionalGetElement", "OptionalHasElement")
 refuses("pictures are decoded outside of the graph", "ImageDecoder")
+refuses("classical models are not covered", "LabelEncoder", "TreeEnsemble", domain="ai.onnx.ml")
 refuses("training belongs to hetero's own gradients", "Adagrad", "Adam", "Gradient", "Momentum",
         domain="ai.onnx.preview.training")  # fmt: skip

@@ -279,7 +279,14 @@ class Importer:
         self._deeper()
         opsets = {plain_domain(o.domain): int(o.version) for o in function.opset_import}
         inner = Importer(
-            opsets, self.folder, self.functions, self.problems, self.budget, self.depth, f"{label}/" if label else "", True
+            opsets,
+            self.folder,
+            self.functions,
+            self.problems,
+            self.budget,
+            self.depth,
+            f"{label}/" if label else "",
+            True,
         )
         scope = Scope(builder, symbolic=symbolic)
         for i, name in enumerate(function.input):

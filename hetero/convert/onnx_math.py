@@ -109,10 +109,10 @@ def _mean(n: Call, *xs: Ref) -> Ref:
 
 
 @lowers("Clip")
-def _clip_6(n: Call, x: Ref, *, min: float | None = None, max: float | None = None) -> Ref:
+def _clip_6(n: Call, x: Ref, *, min: float = -3.4028234663852886e38, max: float = 3.4028234663852886e38) -> Ref:
     """`maximum`, then `minimum`"""
-    out = x if min is None else n.emit("maximum", x, min)
-    return out if max is None else n.emit("minimum", out, max)
+    low, high = (n.cast(n.constant(bound, dt.float64), x.type.dtype) for bound in (min, max))
+    return n.emit("minimum", n.emit("maximum", x, low), high)
 
 
 @lowers("Clip", since=11)

@@ -38,7 +38,7 @@ def assert_agrees(path: Path, batch: int = 1) -> Graph:
     feed = feed_for(graph, batch)
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    wanted = onnxruntime.InferenceSession(path, options).run(list(graph.output_types), feed)
+    wanted: Any = onnxruntime.InferenceSession(path, options).run(list(graph.output_types), feed)
     made = graph.run(feed)
     for name, want in zip(graph.output_types, wanted, strict=True):
         assert made[name].shape == want.shape
@@ -63,5 +63,3 @@ def test_magika_agrees_with_onnx_runtime_for_any_batch(batch: int) -> None:
     graph = assert_agrees(path, batch)
     assert graph.symbols, "the batch keeps its name"
     assert not any(node.op.kind == "late" for node in graph.nodes), "every node is lowered at import"
-
-

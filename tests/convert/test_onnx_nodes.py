@@ -1,7 +1,7 @@
 """ONNX's own node suite: every case passes, or is refused with the reason; none gives a wrong answer.
 
-    pytest tests/convert/test_onnx_nodes.py -s                    # numpy; the refusals by reason
-    HETERO_BACKEND=opencl HETERO_FALLBACK=allow pytest tests/convert/test_onnx_nodes.py -s
+pytest tests/convert/test_onnx_nodes.py -s                    # numpy; the refusals by reason
+HETERO_BACKEND=opencl HETERO_FALLBACK=allow pytest tests/convert/test_onnx_nodes.py -s
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hetero.errors import HeteroError
 from hetero.op import Array
 
 FLOOR = 1780  # cases that pass with onnx 1.23; older versions have fewer cases, see `floor`
+DRAWN = "test_bernoulli"
 CASES = 1884  # of onnx 1.23
 
 
@@ -45,9 +46,11 @@ def as_array(value: Any) -> Any:
 
 
 def difference(made: Array, wanted: Array, case: Any) -> str:
-    """What tells the answer from the wanted one; nothing when they agree."""
+    """What tells the answer from the wanted one; nothing when they agree. Drawn numbers agree in dtype and shape."""
     if (made.dtype, made.shape) != (wanted.dtype, wanted.shape):
         return f"{made.dtype}{made.shape} where {wanted.dtype}{wanted.shape} is wanted"
+    if case.name.startswith(DRAWN):
+        return ""
     if wanted.dtype.kind in "biu":
         return "" if np.array_equal(made, wanted) else "other integers"
     if wanted.dtype.kind != "c":
