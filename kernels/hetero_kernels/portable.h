@@ -66,6 +66,12 @@ typedef double f64;
 
 #endif
 
+#ifdef __OPENCL_VERSION__
+#define LANE_BITS(x) as_uint(x)
+#else
+#define LANE_BITS(x) __float_as_uint(x)
+#endif
+
 // -- vectors -------------------------------------------------------------------------------------------------
 //
 // CONVERT(T, x)        each lane as C converts it
@@ -78,6 +84,8 @@ typedef double f64;
 // STORE(T, p, i, x)    and back
 // STORE_SOME(T, p, i, x, n)  the first n lanes
 // LOAD_ONE(T, p, i)    every lane p[i]
+// KEEP(array, x)       lanes into an array of one's own; KEPT(T, array) takes them back
+// LANE_BITS(x)         the bits of one float
 // STORE_ONE(T, p, i, x)      the first lane
 
 #if W == 1
@@ -101,6 +109,7 @@ typedef f64 f64v;
 #define LANES_FROM(T, first) ((T)(first))
 #define LOAD_PLAIN(T, p, i) ((p)[i])
 #define KEEP(array, x) ((array)[0] = (x))
+#define KEPT(T, array) ((array)[0])
 #define STORE_PLAIN(T, p, i, x) ((p)[i] = (x))
 #define FOLD(f, x) (x)
 #define ANY(x) (x)
@@ -188,6 +197,7 @@ IN_MEMORY(f64, 8);
 #define CMP(x) (CONVERT_u8(x) & (u8)1)
 #define LOAD_PLAIN(T, p, i) ((CAT(T, v))*(GLOBAL const CAT(T, u) *)((p) + (i)))
 #define KEEP(array, x) WIDE(vstore)(x, 0, array)
+#define KEPT(T, array) WIDE(vload)(0, array)
 #define STORE_PLAIN(T, p, i, x) (*(GLOBAL CAT(T, u) *)((p) + (i)) = (x))
 
 #if W == 8

@@ -1,0 +1,270 @@
+"""What surrounds the kernels: the choice of a device, memory, the program cache, and what is not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hetero_opencl.device
+from hetero import dtype as dt
+from hetero.errors import BackendError, DeviceError
+from hetero.graph.build import Builder
+from hetero.op import TensorType
+from hetero.spi import Device
+from hetero_opencl import OpenCLBackend
+from hetero_opencl.device import Record, choose, find, pocl_version, warnings_of
+from hetero_opencl.memory import Pool, size_class
+from hetero_opencl.plan import share
+from hetero_opencl.programs import FORMAT
+
+POCL = "Portable Computing Language"
+OLD = Record(POCL, "OpenCL 3.0 PoCL 3.0-rc2  Linux, Release, LLVM 14.0.6", "pthread-AMD EPYC", "3.0-rc2")
+NEW = Record(POCL, "OpenCL 3.0 PoCL 3.1+debian  Linux, LLVM 15.0.6", "pthread-AMD EPYC", "3.1+debian")
+NEWEST = replace(NEW, version="OpenCL 3.0 PoCL 6.0  Linux", driver="6.0")
+INTEL = Record("Intel(R) OpenCL", "OpenCL 3.1 LINUX", "AMD EPYC", "2026.22.10")
+GPU = Record("NVIDIA CUDA", "OpenCL 3.0 CUDA 12.2", "RTX", "535.1", kind="gpu", shared=False)
+
+HAVE = OpenCLBackend().probe()
+on_device = pytest.mark.skipif(not HAVE.devices, reason=f"no OpenCL device: {HAVE.reason}")
+
+
+# -- choice -------------------------------------------------------------------------------------------------
+
+
+def test_devices_are_ordered_by_kind_and_version_not_by_name() -> None:
+    assert choose([OLD, NEW, INTEL, GPU, NEWEST]) == [GPU, INTEL, NEWEST, NEW, OLD]
+
+
+def test_exact_doubles_are_offered_once() -> None:
+    assert choose([OLD, replace(OLD), NEW]) == [NEW, OLD]
+
+
+def test_a_part_of_a_version_or_name_picks_a_device() -> None:
+    assert choose([OLD, NEW, INTEL], "3.0-rc2") == [OLD]
+    assert choose([OLD, NEW, INTEL], "intel") == [INTEL]
+
+
+def test_the_version_of_pocl_is_read_from_the_platform() -> None:
+    assert [pocl_version(r) for r in (OLD, NEW, NEWEST, INTEL)] == [(3, 0), (3, 1), (6, 0), None]
+
+
+def test_only_an_old_pocl_is_warned_of() -> None:
+    assert "AVX2" in warnings_of(OLD)[0]
+    assert not warnings_of(NEW)
+    assert not warnings_of(INTEL)
+
+
+@on_device
+def test_a_wish_that_fits_no_device_names_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HETERO_OPENCL_DEVICE", "no such thing")
+    with pytest.raises(BackendError, match="fits no device; found"):
+        find()
+    assert OpenCLBackend().probe().reason
+
+
+@pytest.mark.parametrize("module", [None, object()])
+def test_without_pyopencl_the_probe_names_the_command(module: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not installed, and installed by half: an empty namespace."""
+    monkeypatch.setitem(sys.modules, "pyopencl", module)  # pyright: ignore[reportArgumentType]
+    probe = OpenCLBackend().probe()
+    assert not probe.devices
+    assert "pyopencl" in probe.reason
+    assert "pip install" in probe.fix
+
+
+def test_a_probe_survives_a_driver_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Any:
+        raise OSError("libOpenCL.so.1: file too short")
+
+    monkeypatch.setattr(hetero_opencl.device, "driver", broken)
+    assert "file too short" in OpenCLBackend().probe().reason
+
+
+def test_importing_the_backend_touches_no_driver() -> None:
+    code = "import sys, hetero_opencl; sys.exit('pyopencl' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=_environment(), check=False).returncode == 0
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | more
+
+
+# -- memory -------------------------------------------------------------------------------------------------
+
+
+class Full(Exception):
+    """What the pretend driver raises."""
+
+
+class Driver:
+    """Gives numbered pieces of memory until `limit` bytes are out; gets back what nothing refers to."""
+
+    def __init__(self, limit: int = 1 << 40) -> None:
+        self.limit, self.out = limit, 0
+
+    def __call__(self, nbytes: int) -> Any:
+        driver = self
+        if driver.out + nbytes > driver.limit:
+            raise Full
+
+        class Piece:
+            def __init__(self) -> None:
+                driver.out += nbytes
+
+            def __del__(self) -> None:
+                driver.out -= nbytes
+
+        return Piece()
+
+
+def test_a_dropped_block_is_handed_out_again() -> None:
+    pool = Pool(Driver(), Full, 1 << 30)
+    first = pool.take(1000)
+    mem = first.mem
+    del first
+    assert pool.take(990).mem is mem
+    assert pool.used_bytes == 0
+    assert pool.peak_bytes == size_class(1000)
+
+
+def test_size_classes_waste_a_sixteenth_at_most() -> None:
+    for n in (10_000, 123_457, 1 << 20, 999_999_937):
+        assert n + 64 <= size_class(n) <= (n + 64) * 17 / 16
+
+
+def test_what_is_kept_is_bounded() -> None:
+    driver = Driver()
+    pool = Pool(driver, Full, 10_000)
+    blocks = [pool.take(4000) for _ in range(8)]
+    blocks.clear()
+    assert pool.kept_bytes == driver.out <= 10_000
+
+
+def test_a_full_device_gets_back_what_is_only_kept() -> None:
+    pool = Pool(Driver(limit=100_000), Full, 1 << 30)
+    del (block := [pool.take(60_000)])[0]
+    assert not block
+    assert pool.take(90_000).nbytes >= 90_000
+
+
+def test_a_device_that_stays_full_is_an_error_with_the_numbers() -> None:
+    pool = Pool(Driver(limit=100_000), Full, 1 << 30)
+    held = pool.take(60_000)
+    with pytest.raises(DeviceError, match=f"beside the {held.nbytes} in use"):
+        pool.take(90_000)
+
+
+def test_storages_share_a_slot_when_they_do_not_live_at_once() -> None:
+    chosen, sizes = share({0: 100, 1: 100, 2: 50}, {0: (0, 1), 1: (1, 2), 2: (2, 3)})
+    assert chosen[0] != chosen[1]
+    assert chosen[2] == chosen[0]
+    assert sizes == [100, 100]
+
+
+@on_device
+def test_the_stated_peak_is_what_the_pool_counts() -> None:
+    backend, n = OpenCLBackend(), 1 << 20
+    (device, *_) = backend.probe().devices
+    builder = Builder(track=False)
+    x = builder.input("x", TensorType((1024, 1024), dt.float32))
+    w = builder.constant(np.eye(1024, dtype=np.float32))
+    y = x
+    for _ in range(10):
+        y = builder("matmul", builder("tanh", y), w)
+    executable = backend.compile(builder.build([y]), device)
+    given = backend.from_host(np.ones((1024, 1024), np.float32), device)
+    pool = backend.runtime(device).pool
+    before, pool.peak_bytes = pool.used_bytes, 0
+    out = executable(given)
+    assert out
+    assert executable.peak_bytes == 3 * n * 4
+    assert abs((pool.peak_bytes - before) / executable.peak_bytes - 1) < 0.1
+
+
+# -- the program cache --------------------------------------------------------------------------------------
+
+
+def _first_call(folder: Path) -> tuple[OpenCLBackend, float]:
+    """A new backend that compiles one kernel with its cache in `folder`, and what the kernel gives for 3."""
+    backend = OpenCLBackend()
+    device = Device("opencl")
+    builder = Builder(track=False)
+    x = builder.input("x", TensorType((4,), dt.float32))
+    graph = builder.build([builder("square", builder("square", x))])
+    (out,) = backend.compile(graph, device)(backend.from_host(np.full(4, 3, np.float32), device))
+    return backend, float(backend.to_host(out, TensorType((4,), dt.float32), device)[0])
+
+
+@on_device
+def test_a_second_process_finds_the_kernel_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
+    counts: list[tuple[int, int]] = []
+    for _ in range(2):
+        backend, value = _first_call(tmp_path)
+        programs = backend.runtime(Device("opencl")).programs
+        counts.append((programs.hits, programs.misses))
+        assert value == 81
+    assert counts == [(0, 1), (1, 0)]
+
+
+@on_device
+@pytest.mark.parametrize("damage", [b"", b"x", FORMAT + bytes(32) + b"rubbish"])
+def test_a_damaged_entry_is_built_again(damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
+    _first_call(tmp_path)
+    (entry,) = (p for p in (tmp_path / "opencl").rglob("*") if p.is_file())
+    entry.write_bytes(damage)
+    backend, value = _first_call(tmp_path)
+    assert (value, backend.runtime(Device("opencl")).programs.misses) == (81, 1)
+    assert entry.read_bytes().startswith(FORMAT)
+
+
+@on_device
+def test_a_folder_that_cannot_be_made_warns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.warns(RuntimeWarning, match="compiled kernels are not kept") as said:
+        _, value = _first_call(tmp_path)
+    assert value == 81
+    assert len(said) == 1
+
+
+@on_device
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hetero_opencl.programs.os.replace", full)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        _, value = _first_call(tmp_path)
+    assert value == 81
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+@on_device
+def test_a_home_that_cannot_be_written_is_no_hindrance() -> None:
+    """PoCL and pyopencl both fail there when left alone."""
+    code = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import numpy as np, hetero.ops\nfrom hetero_opencl import OpenCLBackend\n"
+        "from hetero.spi import Device\nfrom hetero.graph.build import Builder\n"
+        "from hetero.op import TensorType\nfrom hetero import dtype as dt\n"
+        "t = TensorType((4,), dt.float32)\nb = Builder(track=False)\ng = b.build([b('square', b.input('x', t))])\n"
+        "k, d = OpenCLBackend(), Device('opencl')\n"
+        "print(k.to_host(k.compile(g, d)(k.from_host(np.full(4, 3, np.float32), d))[0], t, d)[0])\n"
+    )
+    without = {k: v for k, v in _environment(HOME="/proc/none").items() if k not in _FOLDERS}
+    made = subprocess.run([sys.executable, "-c", code], env=without, capture_output=True, text=True, check=False)
+    assert made.stdout.strip() == "9.0", made.stderr
+
+
+_FOLDERS = frozenset({"HETERO_CACHE_DIR", "POCL_CACHE_DIR", "XDG_CACHE_HOME"})
