@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -70,23 +70,18 @@ _fallbacks: Counter[Fallback] = Counter()
 _copies: Counter[str] = Counter()
 _bytes: Counter[str] = Counter()
 _events: Counter[str] = Counter()
-_sources: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
-_before: dict[str, dict[str, int]] = {}  # what the sources said at the last reset
+_waiting: list[Callable[[], None]] = []  # called when somebody first asks for statistics
 _lock = Lock()
 
 
-def add_source(device: str, read: Callable[[], Mapping[str, int]]) -> None:
-    """Also count what `read` gives: op -> calls on `device` since the start, kept where counting is cheapest."""
-    _sources.append((device, read))
+def when_asked(begin: Callable[[], None]) -> None:
+    """Call `begin` at the first `stats` or `reset_stats`: for counting that would cost too much when nobody looks."""
+    _waiting.append(begin)
 
 
-def _all_ops() -> dict[str, Counter[str]]:
-    """Device -> op -> calls since the last reset, of the sources too."""
-    ops = {device: Counter(counts) for device, counts in OPS.items()}
-    for device, read in _sources:
-        ops.setdefault(device, Counter()).update(read())
-        ops[device].subtract(_before.get(device, {}))
-    return ops
+def _begin() -> None:
+    while _waiting:
+        _waiting.pop()()
 
 
 def count(op: str, device: str, calls: int = 1) -> None:
@@ -113,20 +108,22 @@ def count_event(name: str) -> None:
 
 
 def stats() -> Stats:
-    """What ran where since the start or the last `reset_stats`."""
+    """What ran where since the start or the last `reset_stats`.
+
+    Operators on host tensors (`x + y`) count from the first call of either on; all else from the start.
+    """
+    _begin()
     with _lock:
-        ops = {device: {op: n for op, n in counts.items() if n} for device, counts in _all_ops().items()}
+        ops = {device: {op: n for op, n in counts.items() if n} for device, counts in OPS.items()}
         return Stats({d: c for d, c in ops.items() if c}, dict(_fallbacks), dict(_copies), dict(_bytes), dict(_events))
 
 
 def reset_stats() -> None:
     """Start counting again."""
+    _begin()
     with _lock:
         for counts in OPS.values():
             for op in counts:
                 counts[op] = 0
-        _before.clear()
-        for device, read in _sources:
-            _before[device] = dict(read())
         for counter in (_fallbacks, _copies, _bytes, _events):
             counter.clear()

@@ -2,14 +2,14 @@
 
 The host operators are the hot path of small work: one Python frame, one new object and the ufunc. They try the
 ufunc on both buffers; whatever does not fit (a scalar, another device, a traced tensor, an error) goes the long way.
+Counting them would cost a twentieth of NumPy's own time, so that begins when somebody first asks for statistics.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import lru_cache
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,21 +20,11 @@ from hetero.dtype import DType, weak
 from hetero.errors import AxisError, BackendError, ShapeError
 from hetero.op import Array, Op, TensorType
 from hetero.spi import Buffer, Device
-from hetero.tensor import SCALARS, Operand, Operator, Sign, Tensor, apply
+from hetero.tensor import SCALARS, Operand, Tensor, apply
 
 HOST = "numpy:0"
 NUMPY_2 = int(np.__version__.split(".")[0]) >= 2  # scalars and 0-d arrays promote by dtype alone
 _ALONE = 2  # references to a buffer that nobody else holds: the slot, and the argument of getrefcount
-
-_calls: dict[str, list[Callable[[], int]]] = {}  # op -> readers of the host operators' own counts
-
-
-def _host_calls() -> dict[str, int]:
-    """Op -> calls that the host operators made by themselves."""
-    return {name: sum(read() for read in readers) for name, readers in _calls.items()}
-
-
-counters.add_source(HOST, _host_calls)
 
 
 def _execute() -> ModuleType:
@@ -281,100 +271,92 @@ UNARY: dict[str, tuple[str, np.ufunc]] = {
 }  # fmt: skip
 
 
-def _fast(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
-    """The ufunc on two host buffers. Here every 20 ns count: see benchmarks/bench_eager.py before changing a line."""
-    calls = 0
-
-    def operator(self: Tensor, other: Operand, /) -> Tensor:
-        nonlocal calls
-        try:
-            out = HostTensor()
-            out._a = ufunc(self._a, other._a)  # pyright: ignore[reportAttributeAccessIssue]
-            calls += 1
-            return out
-        except Exception:  # not two host tensors, or NumPy refuses: the long way says why
-            if other.__class__ in SCALARS:
-                try:
-                    out = HostTensor()
-                    out._a = ufunc(self._a, other)  # pyright: ignore
-                    calls += 1
-                    return out
-                except Exception:
-                    pass
-            return long_way(self, other)
-
-    _calls.setdefault(name, []).append(lambda: calls)
-    return operator
+# Templates of the operators. Each op has a copy of its own in which `ufunc` and `long_way` are its own: a global is
+# read faster than a variable of an enclosing function. Here every 10 ns show: see benchmarks/bench_eager.py.
+ufunc: Any = None
+long_way: Any = None
 
 
-def _fast_reverse(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
-    """A Python scalar on the left."""
-    calls = 0
-
-    def operator(self: Tensor, other: Operand, /) -> Tensor:
-        nonlocal calls
-        if other.__class__ not in SCALARS:
-            return long_way(self, other)
-        try:
-            out = HostTensor()
-            out._a = ufunc(other, self._a)  # pyright: ignore
-            calls += 1
-            return out
-        except Exception:
-            return long_way(self, other)
-
-    _calls.setdefault(name, []).append(lambda: calls)
-    return operator
-
-
-def _careful(name: str, ufunc: np.ufunc, long_way: Operator) -> Operator:
-    """As `_fast`, for NumPy 1: there a 0-d operand promotes by its value, so it goes the long way."""
-    calls = 0
-
-    def operator(self: Tensor, other: Operand, /) -> Tensor:
-        nonlocal calls
-        try:
-            a, b = self._a, other._a  # pyright: ignore[reportAttributeAccessIssue]
-            if a.ndim and b.ndim:
+def _forward(self: Any, other: Any, /) -> Any:
+    try:
+        out = HostTensor()
+        out._a = ufunc(self._a, other._a)
+        return out
+    except Exception:  # not two host tensors, or NumPy refuses: the long way says why
+        if other.__class__ in SCALARS:
+            try:
                 out = HostTensor()
-                out._a = ufunc(a, b)
-                calls += 1
+                out._a = ufunc(self._a, other)
                 return out
-        except Exception:
-            pass
+            except Exception:
+                pass
         return long_way(self, other)
 
-    _calls.setdefault(name, []).append(lambda: calls)
-    return operator
 
-
-def _fast_unary(name: str, ufunc: np.ufunc, long_way: Sign) -> Sign:
-    calls = 0
-
-    def operator(self: Tensor, /) -> Tensor:
-        nonlocal calls
+def _reverse(self: Any, other: Any, /) -> Any:
+    if other.__class__ in SCALARS:
         try:
             out = HostTensor()
-            out._a = ufunc(self._a)  # pyright: ignore[reportAttributeAccessIssue]
-            calls += 1
+            out._a = ufunc(other, self._a)
             return out
         except Exception:
-            return long_way(self)
-
-    _calls.setdefault(name, []).append(lambda: calls)
-    return operator
+            pass
+    return long_way(self, other)
 
 
-def _install() -> None:
-    """Put the fast operators over those of Tensor."""
-    for dunder, (name, ufunc) in BINARY.items():
-        forward = f"__{dunder}__"
-        setattr(HostTensor, forward, (_fast if NUMPY_2 else _careful)(name, ufunc, getattr(Tensor, forward)))
+def _alone(self: Any, /) -> Any:
+    try:
+        out = HostTensor()
+        out._a = ufunc(self._a)
+        return out
+    except Exception:
+        return long_way(self)
+
+
+def _careful(self: Any, other: Any, /) -> Any:
+    """For NumPy 1, where a scalar or an operand of no dimensions promotes by its value: those go the long way."""
+    try:
+        a, b = self._a, other._a
+        if a.ndim and b.ndim:
+            out = HostTensor()
+            out._a = ufunc(a, b)
+            return out
+    except Exception:
+        pass
+    return long_way(self, other)
+
+
+def _copy(template: Any, call: Any, dunder: str) -> Any:
+    """The template with `call` for its ufunc, and Tensor's own operator for the long way."""
+    names = {"HostTensor": HostTensor, "SCALARS": SCALARS, "ufunc": call, "long_way": getattr(Tensor, dunder)}
+    return FunctionType(template.__code__, names, dunder)
+
+
+def _counted(name: str, call: np.ufunc) -> Any:
+    """The ufunc, which also counts its calls for `name`."""
+
+    def counting(*arrays: Any) -> Any:
+        out = call(*arrays)
+        _counts[name] += 1
+        return out
+
+    return counting
+
+
+def _install(counting: bool) -> None:
+    """Put the short operators over those of Tensor."""
+    for dunder, (name, plain) in {**BINARY, **UNARY}.items():
+        call = _counted(name, plain) if counting else plain
+        template = _alone if dunder in UNARY else _forward if NUMPY_2 else _careful
+        setattr(HostTensor, f"__{dunder}__", _copy(template, call, f"__{dunder}__"))
         reverse = f"__r{dunder}__"
         if NUMPY_2 and hasattr(Tensor, reverse):
-            setattr(HostTensor, reverse, _fast_reverse(name, ufunc, getattr(Tensor, reverse)))
-    for dunder, (name, ufunc) in UNARY.items():
-        setattr(HostTensor, f"__{dunder}__", _fast_unary(name, ufunc, getattr(Tensor, f"__{dunder}__")))
+            setattr(HostTensor, reverse, _copy(_reverse, call, reverse))
 
 
-_install()
+def _count_from_now() -> None:
+    _install(counting=True)
+
+
+_install(counting=False)
+counters.when_asked(_count_from_now)
