@@ -378,7 +378,9 @@ CASE_CHANGES = [change_attribute, change_attribute, change_attribute, change_por
 def test_fuzz_damaged_cases_of_every_operator_give_a_graph_or_a_hetero_error() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # making some of the cases warns
-        cases = load_model_tests(kind="node")
+        cases = [case for case in load_model_tests(kind="node") if case.model is not None]
+    if not cases:
+        pytest.skip(f"onnx {onnx.__version__} keeps its cases in files")
     for number in range(EXAMPLES):
         rng = random.Random(number)
         case = rng.choice(cases)

@@ -186,8 +186,12 @@ def test_a_branch_whose_condition_is_data_is_one_cond() -> None:
 
 
 def test_everything_that_is_refused_is_told_at_once_by_name() -> None:
-    nodes = [helper.make_node("StringNormalizer", ["x"], ["a"], "tidy"), helper.make_node("Elu", ["x"], ["b"], "e", axis=1),
-             helper.make_node("Relu", ["a"], ["c"]), helper.make_node("Nonsense", ["x"], ["d"], "what")]  # fmt: skip
+    nodes = [
+        helper.make_node("StringNormalizer", ["x"], ["a"], "tidy"),
+        helper.make_node("Elu", ["x"], ["b"], "e", axis=1),
+        helper.make_node("Relu", ["a"], ["c"]),
+        helper.make_node("Nonsense", ["x"], ["d"], "what"),
+    ]
     said = refusal(nodes, X, ["c", "b", "d"])
     assert "3 nodes" in said
     for part in ("StringNormalizer tidy", "Elu e: no attribute is called axis", "Nonsense what: the operator"):

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -21,7 +22,7 @@ from hetero import config
 from hetero.errors import HeteroError
 from hetero.op import Array
 
-FLOOR = 1780  # cases that pass with onnx 1.23; older versions have fewer cases, see `floor`
+FLOOR = 1780  # cases that pass
 DRAWN = "test_bernoulli"
 CASES = 1884  # of onnx 1.23
 
@@ -33,11 +34,6 @@ def cases() -> list[Any]:
         return load_model_tests(kind="node")
 
 
-def floor(count: int) -> int:
-    """How many of `count` cases must pass: all but the share that the newest suite refuses."""
-    return FLOOR if count >= CASES else int(count * 0.9)
-
-
 def as_array(value: Any) -> Any:
     """Cases hold arrays, but TensorProtos for dtypes that NumPy lacks, and lists for sequences."""
     if isinstance(value, onnx.TensorProto):
@@ -46,16 +42,20 @@ def as_array(value: Any) -> Any:
 
 
 def difference(made: Array, wanted: Array, case: Any) -> str:
-    """What tells the answer from the wanted one; nothing when they agree. Drawn numbers agree in dtype and shape."""
+    """What tells the answer from the wanted one; nothing when they agree.
+
+    Drawn numbers agree in dtype and shape; 16-bit floats to their last place, which the way of rounding decides.
+    """
     if (made.dtype, made.shape) != (wanted.dtype, wanted.shape):
         return f"{made.dtype}{made.shape} where {wanted.dtype}{wanted.shape} is wanted"
     if case.name.startswith(DRAWN):
         return ""
     if wanted.dtype.kind in "biu":
         return "" if np.array_equal(made, wanted) else "other integers"
+    last_place = float(ml_dtypes.finfo(wanted.dtype).eps) if wanted.dtype.itemsize == 2 else 0.0
     if wanted.dtype.kind != "c":
         made, wanted = made.astype(np.float64), wanted.astype(np.float64)
-    if np.allclose(made, wanted, case.rtol, case.atol, equal_nan=True):
+    if np.allclose(made, wanted, max(case.rtol, last_place), case.atol, equal_nan=True):
         return ""
     return f"differs by up to {np.nanmax(np.abs(made - wanted)):.3g}"
 
@@ -95,6 +95,8 @@ def _count(item: tuple[str, Sequence[str]]) -> int:
 def test_the_node_suite_passes_or_is_refused_and_nothing_is_wrong() -> None:
     sorted_out: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     everything = cases()
+    if len(everything) < CASES:
+        pytest.skip(f"the suite of onnx {onnx.__version__} has answers that later ones corrected; pip install -U onnx")
     for case in everything:
         kind, why = outcome(case)
         sorted_out[kind][why].append(case.name)
@@ -105,4 +107,4 @@ def test_the_node_suite_passes_or_is_refused_and_nothing_is_wrong() -> None:
     wrong = "\n".join(listed(sorted_out["wrong"]))
     if wrong:
         pytest.fail(f"wrong answers:\n{wrong}")
-    assert passed >= floor(len(everything))
+    assert passed >= FLOOR
