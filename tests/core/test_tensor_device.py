@@ -17,7 +17,7 @@ from hetero.testing.pretend import SmallMemoryBackend, plugged
 
 
 @pytest.fixture(scope="module")
-def device() -> Iterator[Device]:
+def small() -> Iterator[Device]:
     with plugged(SmallMemoryBackend(1 << 30)) as there:
         yield there
 
@@ -64,31 +64,31 @@ CALLS: dict[str, Callable[[ht.Tensor], Any]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_device_gives_what_the_host_gives(call: Callable[[ht.Tensor], Any], device: Device) -> None:
+def test_a_device_gives_what_the_host_gives(call: Callable[[ht.Tensor], Any], small: Device) -> None:
     a = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
-    got, want = call(ht.asarray(a, device=device)), call(ht.asarray(a))
+    got, want = call(ht.asarray(a, device=small)), call(ht.asarray(a))
     for g, w in zip(*((x if isinstance(x, tuple) else (x,)) for x in (got, want)), strict=True):  # pyright: ignore
-        assert g.device == device
+        assert g.device == small
         assert g.dtype == w.dtype
         np.testing.assert_allclose(_np(g), _np(w), rtol=1e-5, atol=1e-6)
 
 
-def test_random_bits_are_the_same_on_a_device(device: Device) -> None:
-    there = KEY.to_device(device)
+def test_random_bits_are_the_same_on_a_device(small: Device) -> None:
+    there = KEY.to_device(small)
     for draw in (ht.random.uniform, ht.random.normal):
         for dtype in ("float32", "float64"):
             assert _np(draw(KEY, (501,), dtype)).tobytes() == _np(draw(there, (501,), dtype)).tobytes()
 
 
-def test_elements_are_set_on_a_device(device: Device) -> None:
+def test_elements_are_set_on_a_device(small: Device) -> None:
     a = np.arange(12.0).reshape(3, 4)
-    x = ht.asarray(a, device=device)
+    x = ht.asarray(a, device=small)
     part = x[1]
     for key in (0, (slice(None), 1), (..., slice(None, None, 2)), (2, 3)):
         a[key] = -1
         x[key] = -1
     a[[0, 2]] = [1, 2, 3, 4]
-    x[ht.asarray([0, 2], device=device)] = ht.asarray([1.0, 2, 3, 4], device=device)
+    x[ht.asarray([0, 2], device=small)] = ht.asarray([1.0, 2, 3, 4], device=small)
     a[a > 3] = 0
     x[x > 3] = 0
     np.testing.assert_array_equal(_np(x), a)
@@ -99,60 +99,60 @@ def test_elements_are_set_on_a_device(device: Device) -> None:
     np.testing.assert_array_equal(_np(x), a + 1)
 
 
-def test_what_depends_on_values_is_a_fallback(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = ht.asarray([3.0, 0.0, 1.0], device=device)
+def test_what_depends_on_values_is_a_fallback(small: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = ht.asarray([3.0, 0.0, 1.0], device=small)
     with pytest.raises(BackendError, match="HETERO_FALLBACK=allow"):
         _ = x[x > 0]
     monkeypatch.setenv("HETERO_FALLBACK", "allow")
     counters.reset_stats()
     assert x[x > 0].tolist() == [3, 1]
     assert [f.op for f in counters.stats().fallbacks] == ["nonzero"]
-    assert ht.unique_values(x).device == device
+    assert ht.unique_values(x).device == small
 
 
-def test_devices_do_not_mix_by_themselves(device: Device) -> None:
-    x, y = ht.ones(3), ht.ones(3, device=device)
+def test_devices_do_not_mix_by_themselves(small: Device) -> None:
+    x, y = ht.ones(3), ht.ones(3, device=small)
     for mix in (lambda: x + y, lambda: y + x, lambda: ht.concat([x, y]), lambda: ht.atan2(y, x), lambda: x @ y):
         with pytest.raises(BackendError, match="numpy:0 and small:0"):
             mix()
     assert (x.to_device(y.device) + y).tolist() == [2, 2, 2]
 
 
-def test_every_copy_is_counted(device: Device) -> None:
+def test_every_copy_is_counted(small: Device) -> None:
     counters.reset_stats()
-    x = ht.asarray(np.ones(10, np.float32), device=device)
-    assert x.to_device(device) is x
+    x = ht.asarray(np.ones(10, np.float32), device=small)
+    assert x.to_device(small) is x
     back = x.to_device("numpy")
     _ = np.asarray(x)
     assert counters.stats().copied_bytes == {"host -> small:0": 40, "small:0 -> host": 80}
     assert back.device.host
 
 
-def test_device_memory_is_not_lent(device: Device) -> None:
-    x = ht.ones(3, device=device)
+def test_device_memory_is_not_lent(small: Device) -> None:
+    x = ht.ones(3, device=small)
     assert x.__dlpack_device__()[0] != 1
     with pytest.raises(BufferError, match=r"to_device\('numpy'\)"):
         x.__dlpack__()
     with pytest.raises(BufferError, match="does not lend"):
         x.__dlpack__(dl_device=(1, 0), copy=False)
     assert ht.from_dlpack(x) is x
-    assert ht.from_dlpack(np.ones(3), device=device).device == device
+    assert ht.from_dlpack(np.ones(3), device=small).device == small
     with pytest.raises(BackendError, match="copy=False"):
-        ht.from_dlpack(np.ones(3), device=device, copy=False)
+        ht.from_dlpack(np.ones(3), device=small, copy=False)
     with pytest.raises(ValueError, match="copy"):
         x.__array__(copy=False)
 
 
-def test_a_device_in_use_takes_what_is_made(device: Device) -> None:
-    with ht.use(device):
+def test_a_device_in_use_takes_what_is_made(small: Device) -> None:
+    with ht.use(small):
         made = (ht.zeros(2), ht.asarray([1]), ht.arange(3), ht.random.key(0), ht.fft.fftfreq(4), ht.eye(2))
     assert {str(x.device) for x in made} == {"small:0"}
 
 
-def test_a_device_tensor_is_pickled_and_shown(device: Device) -> None:
-    x = ht.asarray([1.5, 2.0], device=device)
+def test_a_device_tensor_is_pickled_and_shown(small: Device) -> None:
+    x = ht.asarray([1.5, 2.0], device=small)
     assert repr(x) == "tensor([1.5, 2. ], dtype=float64, device=small:0)"
     again = pickle.loads(pickle.dumps(x))
-    assert again.device == device
+    assert again.device == small
     assert again.tolist() == [1.5, 2.0]
     assert float(x[0]) == 1.5
