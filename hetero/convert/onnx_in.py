@@ -157,7 +157,7 @@ def _input_type(port: Any, unnamed: _Unnamed) -> TensorType:
 def _size(dim: Any, unnamed: _Unnamed, port: str) -> Size:
     """A number, or a symbol: the name from the file, made an identifier."""
     if dim.HasField("dim_value"):
-        return int(dim.dim_value)
+        return unnamed() if dim.dim_value == -1 else int(dim.dim_value)  # -1: how some exporters say "any"
     name = re.sub(r"\W", "_", string(dim.dim_param, f"a dimension of {port!r}"))
     if not name.strip("_"):
         return unnamed()
