@@ -37,7 +37,7 @@ def fit(
         lawson *= error / error.max() + 1e-3
         lawson /= lawson.mean()
     series = np.polynomial.Chebyshev(best, domain=[low, high])
-    return np.asarray(series.convert(kind=np.polynomial.Polynomial).coef), least
+    return np.asarray(series.convert(kind=np.polynomial.Polynomial).coef, np.float64), least
 
 
 def _exp(r: Array) -> Array:

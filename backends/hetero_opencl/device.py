@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from hetero.errors import BackendError
@@ -98,7 +99,7 @@ def driver() -> Any:
     """The module pyopencl, imported when it is first wanted; a BackendError with the remedy when it is not there."""
     try:
         with prepared():
-            import pyopencl
+            pyopencl = import_module("pyopencl")
     except Exception as e:  # a half-installed package fails in every way there is
         raise BackendError(f"pyopencl does not import: {e}", hint=FIX) from e
     if not hasattr(pyopencl, "get_platforms"):

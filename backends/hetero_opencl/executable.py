@@ -122,4 +122,3 @@ class OpenCLExecutable:
                     array.base.release(queue)
 
         return run
-

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def writable(folder: Path) -> bool:
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
+def prepared() -> Generator[None]:
     """Import pyopencl inside this. The environment keeps a folder for PoCL, and nothing else of it."""
     if "pyopencl" in sys.modules:
         yield

@@ -102,7 +102,7 @@ def _started(plan: Plan, node: Node) -> Storage:
     """The output, holding a copy of the first input."""
     (out,) = plan.graph.out_types(node)
     to = plan.output(node.outputs[0])
-    if out.size:
+    if out.size != 0:
         plan.steps.append(Copy(plan.input(node.inputs[0]), to, out.nbytes))
     return to
 

@@ -180,5 +180,3 @@ def philox(plan: Plan, node: Node) -> None:
         text, "hetero_philox", (-(-count // 4),), (64,), reads=(plan.input(node.inputs[0]),), writes=(to,),
         numbers=[kind(count)],
     )  # fmt: skip
-
-

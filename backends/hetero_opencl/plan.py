@@ -191,11 +191,9 @@ def share(sizes: Mapping[int, int], lives: Mapping[int, tuple[int, int]]) -> tup
     chosen: dict[int, int] = {}
     for number in sorted(sizes, key=lambda n: (-sizes[n], lives[n])):
         first, last = lives[number]
-        for position, held in enumerate(slots):
-            if all(lives[h][1] < first or last < lives[h][0] for h in held):
-                break
-        else:
-            position = len(slots)
+        free = (k for k, held in enumerate(slots) if all(lives[h][1] < first or last < lives[h][0] for h in held))
+        position = next(free, len(slots))
+        if position == len(slots):
             slots.append([])
         slots[position].append(number)
         chosen[number] = position

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hetero import dtype as dt
 from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero.spi import YES, Device, Support

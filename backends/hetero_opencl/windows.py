@@ -69,7 +69,6 @@ def _directly(plan: Plan, node: Node, x: Storage, w: Storage, to: Storage, geome
 
 def _by_columns(plan: Plan, node: Node, x: Storage, w: Storage, to: Storage, geometry: tuple[Ints, ...]) -> None:
     """Weights (g, o / g, k) times columns (samples, g, k, windows), some samples at a time."""
-    (out,) = plan.graph.out_types(node)
     xt, wt = plan.graph.in_types(node)[:2]
     samples, channels = concrete(xt.known[:2])
     outputs, each, *kernel = concrete(wt.known)

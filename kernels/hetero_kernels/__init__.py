@@ -5,7 +5,6 @@ Imports nothing of ours: backends hand over plain data and get source back.
 
 from __future__ import annotations
 
-
 from hetero_kernels.generate import Input, Region, Step, broadcast, flat, missing, rows
 from hetero_kernels.text import names, prelude, source
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from hetero_kernels.templates import NEEDS, STORED, expression, family, identity
 from hetero_kernels.text import prelude
 
+BLOCK = 64  # vectors that are summed by themselves
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -237,26 +239,29 @@ def _stages(region: Region) -> list[int]:
 
 
 def _sweeps(region: Region, team: int) -> list[str]:
-    """The loops over a row, and between them what is one number a row."""
-    stages = _stages(region)
-    first = len(region.inputs)
+    """The loops over a row, and before each what is one number a row and known by then."""
+    stages, first = _stages(region), len(region.inputs)
     lines: list[str] = []
     for stage in range(max(stages, default=0) + 1):
+        folded: list[int] = []
         for n, step in enumerate(region.steps):
-            if not step.wide and stages[first + n] == stage and not _is_reduction(step):
-                lines.append(f"    {_compute(region, n)}")
-            elif _is_reduction(step) and not region.wide(step.inputs[0]) and stages[first + n] == stage:
-                lines.append(f"    const {STORED[step.dtype][1]}v v{first + n} = v{step.inputs[0]};")
-        folded = [
-            n
-            for n, step in enumerate(region.steps)
-            if _is_reduction(step) and region.wide(step.inputs[0]) and stages[step.inputs[0]] == stage
-        ]
-        folded = [n for n in folded if stages[first + n] == stage + 1]
+            over_wide = _is_reduction(step) and region.wide(step.inputs[0])
+            if over_wide and stages[first + n] == stage + 1:
+                folded.append(n)
+            elif not over_wide and not step.wide and stages[first + n] == stage:
+                lines.append(f"    {_narrow(region, n)}")
         stored = [k for k, value in enumerate(region.outputs) if region.wide(value) and stages[value] == stage]
         if folded or stored:
             lines += _sweep(region, team, folded, stored)
     return lines
+
+
+def _narrow(region: Region, n: int) -> str:
+    """A step on numbers of the row; a reduction of one number is that number."""
+    step = region.steps[n]
+    if _is_reduction(step):
+        return f"const {STORED[step.dtype][1]}v v{len(region.inputs) + n} = v{step.inputs[0]};"
+    return _compute(region, n)
 
 
 def _sweep(region: Region, team: int, folded: Sequence[int], stored: Sequence[int]) -> list[str]:
@@ -264,49 +269,53 @@ def _sweep(region: Region, team: int, folded: Sequence[int], stored: Sequence[in
 
     Floats are summed in blocks, so that the error grows with the number of blocks and not of elements.
     """
-    first = len(region.inputs)
-    wanted = _wide_parts(region, [region.steps[n].inputs[0] for n in folded] + [region.outputs[k] for k in stored])
-    lines: list[str] = []
-    for n in folded:
-        step = region.steps[n]
-        computed = STORED[step.dtype][1]
-        lines.append(f"    {computed}v fold{n} = SPLAT({computed}, {identity(step.op, step.dtype)});")
-    lines.append(f"    for (INDEX block = lane * W; block < columns; block += {BLOCK} * TEAM * W) {{")
-    lines.append(f"        const INDEX stop = columns - block < {BLOCK} * TEAM * W ? columns : block + {BLOCK} * TEAM * W;")
-    for n in folded:
-        step = region.steps[n]
-        computed = STORED[step.dtype][1]
-        lines.append(f"        {computed}v part{n} = SPLAT({computed}, {identity(step.op, step.dtype)});")
-    lines.append("        INDEX at = block;")
-    lines.append("        for (; at + W <= stop; at += TEAM * W) {")
-    lines += [f"            {text}" for text in wanted]
-    for n in folded:
-        step = region.steps[n]
-        lines.append(f"            part{n} = {step.op}_{STORED[step.dtype][1]}v(part{n}, v{step.inputs[0]});")
-    lines += [f"            {_store(region, k, region.outputs[k], 'row * columns + at')}" for k in stored]
-    lines.append("        }")
-    lines.append("#if W > 1")
-    lines.append("        if (at < stop) {")
-    lines.append("            const u8v inside = CMP(LANES_FROM(i32, 0) < (i32)(columns - at));")
-    lines += [f"            {text}" for text in wanted]
-    for n in folded:
-        step = region.steps[n]
-        computed = STORED[step.dtype][1]
-        kept = f"SELECT({computed}, inside, v{step.inputs[0]}, SPLAT({computed}, {identity(step.op, step.dtype)}))"
-        lines.append(f"            part{n} = {step.op}_{computed}v(part{n}, {kept});")
-    lines += [f"            {_store_some(region, k, region.outputs[k])}" for k in stored]
-    lines.append("        }")
-    lines.append("#endif")
-    for n in folded:
-        step = region.steps[n]
-        lines.append(f"        fold{n} = {step.op}_{STORED[step.dtype][1]}v(fold{n}, part{n});")
-    lines.append("    }")
+    values = [region.steps[n].inputs[0] for n in folded] + [region.outputs[k] for k in stored]
+    wanted = [f"            {text}" for text in _wide_parts(region, values)]
+    lines = [
+        *(f"    {_begin(region, n, 'fold')}" for n in folded),
+        f"    for (INDEX block = lane * W; block < columns; block += {BLOCK} * TEAM * W) {{",
+        f"        const INDEX stop = columns - block < {BLOCK} * TEAM * W",
+        f"                               ? columns : block + {BLOCK} * TEAM * W;",
+        *(f"        {_begin(region, n, 'part')}" for n in folded),
+        "        INDEX at = block;",
+        "        for (; at + W <= stop; at += TEAM * W) {",
+        *wanted,
+        *(f"            {_combine(region, n, 'part', f'v{region.steps[n].inputs[0]}')}" for n in folded),
+        *(f"            {_store(region, k, region.outputs[k], 'row * columns + at')}" for k in stored),
+        "        }",
+        "#if W > 1",
+        "        if (at < stop) {",
+        "            const u8v inside = CMP(LANES_FROM(i32, 0) < (i32)(columns - at));",
+        *wanted,
+        *(f"            {_combine(region, n, 'part', _kept(region, n))}" for n in folded),
+        *(f"            {_store_some(region, k, region.outputs[k])}" for k in stored),
+        "        }",
+        "#endif",
+        *(f"        {_combine(region, n, 'fold', f'part{n}')}" for n in folded),
+        "    }",
+    ]
     for n in folded:
         lines += _gather(region, n, team)
     return lines
 
 
-BLOCK = 64  # vectors that are summed by themselves
+def _begin(region: Region, n: int, name: str) -> str:
+    """An accumulator of reduction `n` that holds nothing yet."""
+    step = region.steps[n]
+    computed = STORED[step.dtype][1]
+    return f"{computed}v {name}{n} = SPLAT({computed}, {identity(step.op, step.dtype)});"
+
+
+def _combine(region: Region, n: int, name: str, value: str) -> str:
+    step = region.steps[n]
+    return f"{name}{n} = {step.op}_{STORED[step.dtype][1]}v({name}{n}, {value});"
+
+
+def _kept(region: Region, n: int) -> str:
+    """What reduction `n` folds at the end of a row: lanes behind it count nothing."""
+    step = region.steps[n]
+    computed = STORED[step.dtype][1]
+    return f"SELECT({computed}, inside, v{step.inputs[0]}, SPLAT({computed}, {identity(step.op, step.dtype)}))"
 
 
 def _wide_parts(region: Region, values: Sequence[int]) -> list[str]:

@@ -73,23 +73,22 @@ def refused(graph: Graph, device: Device) -> str:
     return next((s.reason for s in said if not s), "")
 
 
-def cases(names: Sequence[str], whole: bool = True) -> Iterator[Any]:
-    """Every sample of every op in the dtypes `names`; with `whole` without elementwise ops, which are many."""
+def cases(names: Sequence[str]) -> Iterator[Any]:
+    """Every sample of every op but the elementwise ones, its dtype in turn one of `names`."""
     for op in OPS.values():
-        if op.kind == "late" or (op.elementwise and not whole):
-            continue
-        for name in names:
-            if dt.kind(dt.of(name)) in op.dtypes:
-                for i in range(len(op.samples)):
-                    yield pytest.param(op, name, i, id=f"{op.name}-{name}-{i}")
+        fitting = [n for n in names if dt.kind(dt.of(n)) in op.dtypes]
+        if op.kind != "late" and not op.elementwise and fitting:
+            for i in range(len(op.samples)):
+                name = fitting[i % len(fitting)]
+                yield pytest.param(op, name, i, id=f"{op.name}-{name}-{i}")
 
 
-@pytest.mark.parametrize(("op", "name", "i"), cases(["float32"]))
+@pytest.mark.parametrize(("op", "name", "i"), list(cases(["float32"])))
 def test_float32_samples_agree_with_the_reference(op: Op, name: str, i: int, device: Device) -> None:
     agree_on_sample(op, name, i, device)
 
 
-@pytest.mark.parametrize(("op", "name", "i"), cases(["int32", "float64", "uint8", "bool"], whole=False))
+@pytest.mark.parametrize(("op", "name", "i"), list(cases(["int32", "float64", "uint8", "bool", "int8"])))
 def test_samples_of_other_dtypes_agree_with_the_reference(op: Op, name: str, i: int, device: Device) -> None:
     agree_on_sample(op, name, i, device)
 
@@ -140,7 +139,7 @@ def test_every_elementwise_op_agrees_in_every_dtype(name: str, device: Device) -
             agree(fused(body, "map"), arrays, device)
 
 
-UNARY = ("tanh", "exp", "sin", "negative", "square", "abs", "floor", "sigmoid_like")
+UNARY = ("tanh", "exp", "sin", "negative", "square", "abs", "floor")
 BINARY = ("add", "subtract", "multiply", "maximum", "minimum")
 
 
@@ -160,7 +159,7 @@ def test_random_elementwise_graphs_agree(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 6))):
         a, b = data.draw(st.sampled_from(refs)), data.draw(st.sampled_from(refs))
         if data.draw(st.booleans()):
-            refs.append(builder(data.draw(st.sampled_from(UNARY[:-1])), a))
+            refs.append(builder(data.draw(st.sampled_from(UNARY)), a))
         else:
             refs.append(builder(data.draw(st.sampled_from(BINARY)), a, b))
     agree(builder.build([refs[-1]], prune=False), arrays, FOUND.devices[0])
@@ -268,7 +267,8 @@ def test_the_form_for_accelerators_agrees_too(device: Device) -> None:
     x, scale = rng.normal(size=(33, 1000)).astype(np.float32), rng.normal(size=1000).astype(np.float32)
     agree(softmax_and_norm(x.shape, dt.float32), [x, scale], device, backend)
     ints = rng.integers(-9, 9, (3, 70, 45)).astype(np.int64)
-    agree(one(OPS["matmul"], [ints, ints.swapaxes(1, 2).copy()], {}), [ints, ints.swapaxes(1, 2).copy()], device, backend)
+    pair = [ints, ints.swapaxes(1, 2).copy()]
+    agree(one(OPS["matmul"], pair, {}), pair, device, backend)
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:

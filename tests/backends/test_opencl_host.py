@@ -99,7 +99,7 @@ def _environment(**more: str) -> dict[str, str]:
 # -- memory -------------------------------------------------------------------------------------------------
 
 
-class Full(Exception):
+class FullError(Exception):
     """What the pretend driver raises."""
 
 
@@ -112,7 +112,7 @@ class Driver:
     def __call__(self, nbytes: int) -> Any:
         driver = self
         if driver.out + nbytes > driver.limit:
-            raise Full
+            raise FullError
 
         class Piece:
             def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Driver:
 
 
 def test_a_dropped_block_is_handed_out_again() -> None:
-    pool = Pool(Driver(), Full, 1 << 30)
+    pool = Pool(Driver(), FullError, 1 << 30)
     first = pool.take(1000)
     mem = first.mem
     del first
@@ -141,21 +141,21 @@ def test_size_classes_waste_a_sixteenth_at_most() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     driver = Driver()
-    pool = Pool(driver, Full, 10_000)
+    pool = Pool(driver, FullError, 10_000)
     blocks = [pool.take(4000) for _ in range(8)]
     blocks.clear()
     assert pool.kept_bytes == driver.out <= 10_000
 
 
 def test_a_full_device_gets_back_what_is_only_kept() -> None:
-    pool = Pool(Driver(limit=100_000), Full, 1 << 30)
+    pool = Pool(Driver(limit=100_000), FullError, 1 << 30)
     del (block := [pool.take(60_000)])[0]
     assert not block
     assert pool.take(90_000).nbytes >= 90_000
 
 
 def test_a_device_that_stays_full_is_an_error_with_the_numbers() -> None:
-    pool = Pool(Driver(limit=100_000), Full, 1 << 30)
+    pool = Pool(Driver(limit=100_000), FullError, 1 << 30)
     held = pool.take(60_000)
     with pytest.raises(DeviceError, match=f"beside the {held.nbytes} in use"):
         pool.take(90_000)

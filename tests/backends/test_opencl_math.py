@@ -52,7 +52,9 @@ def computed(name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(("name", "reference", "span", "bound"), BOUNDS, ids=[b[0] for b in BOUNDS])
-def test_the_error_is_within_the_stated_bound(name: str, reference: Any, span: tuple[float, float], bound: float) -> None:
+def test_the_error_is_within_the_stated_bound(
+    name: str, reference: Any, span: tuple[float, float], bound: float
+) -> None:
     x = points(*span)
     with np.errstate(all="ignore"):
         want = reference(x.astype(np.float64))
