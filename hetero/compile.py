@@ -5,6 +5,7 @@ A node that the device refuses goes to the host, if HETERO_FALLBACK says so; oth
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose
 from hetero.op import Array, TensorType, Types
 from hetero.spi import Backend, Buffer, Device, Executable, Missing, unsupported
+
+_log = logging.getLogger("hetero")
 
 
 class FallbackWarning(UserWarning):
@@ -51,6 +54,15 @@ class Program:
     def peak_bytes(self) -> int:
         """The largest of the segments' peaks: each runs alone."""
         return max((s.executable.peak_bytes for s in self.segments), default=0)
+
+    def summary(self) -> str:
+        """One line: what runs where."""
+        where = Counter({s.device.name: 0 for s in self.segments})
+        for segment in self.segments:
+            where[segment.device.name] += sum(segment.ops.values())
+        ops = ", ".join(f"{n} ops on {device}" for device, n in where.items()) or "nothing to run"
+        refused = f", {len(self.fallbacks)} of them as fallbacks" if self.fallbacks else ""
+        return f"{self.graph.name}: {ops}{refused}; {self.peak_bytes} bytes at the peak"
 
     def __call__(self, *buffers: Buffer) -> tuple[Buffer, ...]:
         for fallback in self.fallbacks:
@@ -121,8 +133,7 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
     _refuse_absurd(graph, device)
     missing = unsupported(backend, graph, device)
     if not missing:
-        counters.count_event("compile")
-        return Program(graph, device, (_segment(graph, backend, device),))
+        return _made(Program(graph, device, (_segment(graph, backend, device),)))
     policy = fallback or config.fallback()
     if policy == "error":
         raise _refusal(missing, device)
@@ -133,8 +144,14 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
             warnings.warn(
                 f"{reason.op} runs on {host}, not on {device}: {reason.reason}", FallbackWarning, stacklevel=3
             )
+    return _made(Program(graph, device, tuple(_split(graph, device, host, {id(m.node) for m in missing})), reasons))
+
+
+def _made(program: Program) -> Program:
+    """Counted, and told to whoever listens to the logger `hetero` at level INFO."""
     counters.count_event("compile")
-    return Program(graph, device, tuple(_split(graph, device, host, {id(m.node) for m in missing})), reasons)
+    _log.info("%s", program.summary())
+    return program
 
 
 def _refuse_absurd(graph: Graph, device: Device) -> None:

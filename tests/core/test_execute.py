@@ -181,3 +181,10 @@ def test_the_memory_of_a_chain_is_what_was_predicted() -> None:
     tracemalloc.stop()
     assert peak == pytest.approx(graph.peak_bytes, rel=0.1)
     assert peak < 4 * given.nbytes  # 50 layers, three buffers
+
+
+def test_where_a_graph_was_placed_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with plugged(DoNothingBackend(frozenset({"tanh"}))) as device, caplog.at_level("INFO", "hetero"):
+        compile(chain("negative", "tanh", "exp"), device, "allow")
+    (line,) = caplog.messages
+    assert line.startswith("chain: 2 ops on nothing:0, 1 ops on numpy:0, 1 of them as fallbacks; ")
