@@ -1,15 +1,10 @@
-"""Tensors that hold a value: on the host, where operators call NumPy at once, and on any other device.
-
-The host operators are the hot path of small work: one Python frame, one new object and the ufunc. They try the
-ufunc on both buffers; whatever does not fit (a scalar, another device, a traced tensor, an error) goes the long way.
-Counting them would cost another 5 to 70 % of NumPy's own time, so it begins when somebody asks for statistics.
-"""
+"""Tensors that hold a value: on the host, where an op is its NumPy reference, and on any other device."""
 
 from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,11 +14,11 @@ from hetero import dtype as dt
 from hetero.dtype import DType, weak
 from hetero.errors import AxisError, BackendError, ShapeError
 from hetero.op import Array, Op, TensorType
+from hetero.operators import HOST, install
+from hetero.select import device_of
 from hetero.spi import Buffer, Device
-from hetero.tensor import SCALARS, Operand, Tensor, apply
+from hetero.tensor import Operand, Tensor, apply
 
-HOST = "numpy:0"
-NUMPY_2 = int(np.__version__.split(".")[0]) >= 2  # scalars and 0-d arrays promote by dtype alone
 _ALONE = 2  # references to a buffer that nobody else holds: the slot, and the argument of getrefcount
 
 
@@ -36,7 +31,7 @@ def _execute() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _host() -> Device:
-    return _execute().device_of(HOST)
+    return device_of(HOST)
 
 
 def place(array: Array, device: Device) -> Tensor:
@@ -49,13 +44,13 @@ def place(array: Array, device: Device) -> Tensor:
 
 def move(x: Tensor, device: Device | str) -> Tensor:
     """`x` on `device`."""
-    to = _execute().device_of(device)
+    to = device_of(device)
     return x if to == x.device else place(x._array, to)
 
 
 def restore(array: Array, device: str) -> Tensor:
     """For pickle."""
-    return place(array, _execute().device_of(device))
+    return place(array, device_of(device))
 
 
 def _dtypes(op: Op, operands: tuple[Any, ...]) -> tuple[list[Any], DType | None]:
@@ -188,6 +183,9 @@ class HostTensor(Tensor):
             self._a = array
 
 
+install(HostTensor)
+
+
 def _plain(key: Any) -> Any:
     """A key with tensors as arrays; NotImplemented when one of them is not on the host."""
     if isinstance(key, tuple):
@@ -253,110 +251,3 @@ def _constant(value: bytes, dtype: str, device: Device) -> DeviceTensor:
     """A scalar on a device, sent once. Its bytes are the key: -0.0 equals 0.0, and no NaN equals itself."""
     array = np.frombuffer(value, dt.of(dtype)).reshape(())
     return DeviceTensor(_execute().upload(array, device), TensorType((), array.dtype), device)
-
-
-# -- operators of the host ----------------------------------------------------------------------------------------
-
-BINARY: dict[str, tuple[str, np.ufunc]] = {
-    "add": ("add", np.add), "sub": ("subtract", np.subtract), "mul": ("multiply", np.multiply),
-    "truediv": ("divide", np.true_divide), "mod": ("remainder", np.remainder), "pow": ("power", np.power),
-    "and": ("bitwise_and", np.bitwise_and), "or": ("bitwise_or", np.bitwise_or),
-    "xor": ("bitwise_xor", np.bitwise_xor), "lshift": ("left_shift", np.left_shift),
-    "rshift": ("right_shift", np.right_shift), "matmul": ("matmul", np.matmul), "lt": ("less", np.less),
-    "le": ("less_equal", np.less_equal), "gt": ("greater", np.greater), "ge": ("greater_equal", np.greater_equal),
-    "eq": ("equal", np.equal), "ne": ("not_equal", np.not_equal),
-}  # fmt: skip
-UNARY: dict[str, tuple[str, np.ufunc]] = {
-    "neg": ("negative", np.negative), "abs": ("abs", np.absolute), "invert": ("bitwise_invert", np.invert),
-}  # fmt: skip
-
-
-# Templates of the operators. Each op has a copy of its own in which `ufunc` and `long_way` are its own: a global is
-# read faster than a variable of an enclosing function. Here every 10 ns show: see benchmarks/bench_eager.py.
-ufunc: Any = None
-long_way: Any = None
-
-
-def _forward(self: Any, other: Any, /) -> Any:
-    try:
-        out = HostTensor()
-        out._a = ufunc(self._a, other._a)
-        return out
-    except Exception:  # not two host tensors, or NumPy refuses: the long way says why
-        if other.__class__ in SCALARS:
-            try:
-                out = HostTensor()
-                out._a = ufunc(self._a, other)
-                return out
-            except Exception:
-                pass
-        return long_way(self, other)
-
-
-def _reverse(self: Any, other: Any, /) -> Any:
-    if other.__class__ in SCALARS:
-        try:
-            out = HostTensor()
-            out._a = ufunc(other, self._a)
-            return out
-        except Exception:
-            pass
-    return long_way(self, other)
-
-
-def _alone(self: Any, /) -> Any:
-    try:
-        out = HostTensor()
-        out._a = ufunc(self._a)
-        return out
-    except Exception:
-        return long_way(self)
-
-
-def _careful(self: Any, other: Any, /) -> Any:
-    """For NumPy 1, where a scalar or an operand of no dimensions promotes by its value: those go the long way."""
-    try:
-        a, b = self._a, other._a
-        if a.ndim and b.ndim:
-            out = HostTensor()
-            out._a = ufunc(a, b)
-            return out
-    except Exception:
-        pass
-    return long_way(self, other)
-
-
-def _copy(template: Any, call: Any, dunder: str) -> Any:
-    """The template with `call` for its ufunc, and Tensor's own operator for the long way."""
-    names = {"HostTensor": HostTensor, "SCALARS": SCALARS, "ufunc": call, "long_way": getattr(Tensor, dunder)}
-    return FunctionType(template.__code__, names, dunder)
-
-
-def _counted(name: str, call: np.ufunc) -> Any:
-    """The ufunc, which also counts its calls for `name`."""
-
-    def counting(*arrays: Any) -> Any:
-        out = call(*arrays)
-        _counts[name] += 1
-        return out
-
-    return counting
-
-
-def _install(counting: bool) -> None:
-    """Put the short operators over those of Tensor."""
-    for dunder, (name, plain) in {**BINARY, **UNARY}.items():
-        call = _counted(name, plain) if counting else plain
-        template = _alone if dunder in UNARY else _forward if NUMPY_2 else _careful
-        setattr(HostTensor, f"__{dunder}__", _copy(template, call, f"__{dunder}__"))
-        reverse = f"__r{dunder}__"
-        if NUMPY_2 and hasattr(Tensor, reverse):
-            setattr(HostTensor, reverse, _copy(_reverse, call, reverse))
-
-
-def _count_from_now() -> None:
-    _install(counting=True)
-
-
-_install(counting=False)
-counters.when_asked(_count_from_now)

@@ -123,7 +123,7 @@ def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes = None) -> Te
     if axis is None:
         return reshape(roll(reshape(x, (-1,)), shift, axis=0), x.shape)
     axes = (axis,) if isinstance(axis, int) else axis
-    shifts = shift if isinstance(shift, tuple) else (shift,) * len(axes)
+    shifts = tuple(shift) if isinstance(shift, tuple | list) else (shift,) * len(axes)
     if len(shifts) != len(axes):
         raise AttributeValueError(f"roll wants a shift for each axis, got {shift} and {axis}")
     for by, a in zip(shifts, axes, strict=True):
