@@ -79,20 +79,20 @@ class Importer:
     budget: list[int] = field(default_factory=list[int])  # one counter, shared with importers of function bodies
     depth: int = 0
     prefix: str = ""  # of the names of nodes: the call that a function body stands for
-    inside: bool = False  # a function
+    given: Mapping[str, Any] | None = None  # inside a function: the attributes of its call
 
     def __post_init__(self) -> None:
         self.budget = self.budget or [MAX_NODES]
 
-    def nodes(self, protos: Sequence[Any], scope: Scope, given: Mapping[str, Any] | None = None) -> None:
-        """Lower nodes in order; `given` are the attributes of the function that they are the body of."""
+    def nodes(self, protos: Sequence[Any], scope: Scope) -> None:
+        """Lower nodes in order."""
         later = _producers(protos)
         for position, proto in enumerate(protos):
-            self.budget[0] -= self.inside
+            self.budget[0] -= self.given is not None
             if self.budget[0] < 0:
                 raise ModelError(f"the calls of functions become more than {MAX_NODES} nodes")
             try:
-                self._node(proto, position, scope, given or {}, later)
+                self._node(proto, position, scope, later)
             except HeteroError as e:
                 self._problem(proto, e)
                 for name in proto.output:
@@ -104,11 +104,9 @@ class Importer:
     def _label(self, proto: Any) -> str:
         return self.prefix + (proto.name or next((o for o in proto.output if o), "without a name"))
 
-    def _node(
-        self, proto: Any, position: int, scope: Scope, given: Mapping[str, Any], later: Mapping[str, int]
-    ) -> None:
+    def _node(self, proto: Any, position: int, scope: Scope, later: Mapping[str, int]) -> None:
         inputs = [self._input(scope, name, position, later) for name in proto.input]
-        attributes = [_resolved(a, given) for a in proto.attribute]
+        attributes = [_resolved(a, self.given or {}) for a in proto.attribute]
         present = [a for a in attributes if a is not None]
         broken = any(isinstance(x, _Broken) for x in inputs)
         refs = tuple(x if isinstance(x, Ref) else None for x in inputs)
@@ -286,14 +284,14 @@ class Importer:
             self.budget,
             self.depth,
             f"{label}/" if label else "",
-            True,
+            attrs,
         )
         scope = Scope(builder, symbolic=symbolic)
         for i, name in enumerate(function.input):
             scope.values[name] = refs[i] if i < len(refs) else None
         found = len(self.problems)
         try:
-            inner.nodes(function.node, scope, attrs)
+            inner.nodes(function.node, scope)
         finally:
             self.depth -= 1
         if len(self.problems) > found:

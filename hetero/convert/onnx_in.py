@@ -88,9 +88,9 @@ def _import(model: Any, folder: Folder, called: str) -> Graph:
     builder = Builder(string(graph.name, "the graph's name") or "graph", fold=True, track=False)
     scope = Scope(builder)
     importer.initializers(graph, scope)
-    unnamed = _Unnamed()
+    unnamed, stored = _Unnamed(), set(scope.values)
     for port in graph.input:
-        if port.name not in scope.values:  # before IR 4, an input with a stored value is a constant
+        if port.name not in stored:  # before IR 4, an input with a stored value is a constant
             scope.define(port.name, builder.input(port.name, _input_type(port, unnamed)))
     importer.nodes(graph.node, scope)
     outputs = importer.outputs(graph, scope) if not importer.problems else {}

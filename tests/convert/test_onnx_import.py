@@ -112,6 +112,18 @@ def test_functions_are_put_in_place_of_their_calls_with_the_callers_name() -> No
     np.testing.assert_allclose(graph.run({"x": x})["y"], np.expm1(-x * x) * np.float32(0.5), rtol=1e-6)
 
 
+def test_attributes_of_a_call_reach_the_subgraphs_of_its_function() -> None:
+    elu = helper.make_node("Elu", ["u"], ["z"])
+    elu.attribute.add(name="alpha", ref_attr_name="a", type=onnx.AttributeProto.FLOAT)
+    branch = helper.make_graph([elu], "branch", [], [value("z", FLOAT)])
+    node = helper.make_node("If", ["c"], ["w"], then_branch=branch, else_branch=branch)
+    function = helper.make_function("ours", "Odd", ["c", "u"], ["w"], [node], [helper.make_opsetid("", 20)], ["a"])
+    call = helper.make_node("Odd", ["c", "x"], ["y"], domain="ours", a=3.0)
+    graph = imported([call], [value("c", BOOL, []), *X], ["y"], functions=[function])
+    made = graph.run({"c": np.asarray(True), "x": np.full((2, 3), -1, np.float32)})["y"]
+    np.testing.assert_allclose(made, np.full((2, 3), 3 * np.expm1(-1.0)), rtol=1e-6)
+
+
 # -- late nodes ---------------------------------------------------------------------------------------------
 
 
@@ -201,6 +213,7 @@ def test_everything_that_is_refused_is_told_at_once_by_name() -> None:
 NODE = helper.make_node
 WRONG: dict[str, tuple[list[Any], str]] = {
     "a cycle": ([NODE("Add", ["x", "b"], ["y"]), NODE("Neg", ["y"], ["b"])], "cycle"),
+    "a node of an operator that is not there": ([NODE("Softplush", ["x"], ["y"])], "not covered"),
     "a node that reads itself": ([NODE("Add", ["x", "y"], ["y"])], "itself"),
     "a name from nowhere": ([NODE("Add", ["x", "z"], ["y"])], "nothing makes"),
     "a name given twice": ([RELU, RELU], "twice"),
