@@ -57,10 +57,10 @@ def _directly(plan: Plan, node: Node, x: Storage, w: Storage, to: Storage, geome
     samples, channels = concrete(plan.graph.in_types(node)[0].known[:2])
     outputs = concrete(out.known)[1]
     index, kind = index_type(max(prod(concrete(t.known)) for t in (*plan.graph.in_types(node), out)))
-    run = 8 if plan.style.run > 1 else 1
-    text = kernels.source("conv", names_of(out.dtype.name) | {"RUN": run, "INDEX": index})
+    lanes = plan.style.lanes(out.dtype.itemsize)
+    text = kernels.source("conv", names_of(out.dtype.name) | {"W": lanes, "INDEX": index})
     windows = geometry[2]
-    size = (-(-windows[2] // run), windows[0] * windows[1], samples * outputs)
+    size = (-(-windows[2] // lanes), windows[0] * windows[1], samples * outputs)
     plan.launch(
         text, "hetero_conv", size, (1, 8, 1), reads=(x, w), writes=(to,),
         numbers=[*scalars([samples, channels, outputs, node.attrs["groups"]], kind), table(kind, *geometry)],

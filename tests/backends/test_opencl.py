@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -26,23 +26,19 @@ assert hetero.ops
 
 BACKEND = OpenCLBackend()
 FOUND = BACKEND.probe()
+DEVICE = FOUND.devices[0] if FOUND.devices else Device("opencl")
 pytestmark = pytest.mark.skipif(not FOUND.devices, reason=f"no OpenCL device: {FOUND.reason}")
 REAL = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32",
         "float64", "bfloat16")  # fmt: skip
 TOLERANCE = {"float64": 1e-11, "float32": 3e-6, "float16": 5e-3, "bfloat16": 3e-2}
 
 
-@pytest.fixture(scope="module")
-def device() -> Device:
-    return FOUND.devices[0]
-
-
-def run(graph: Graph, arrays: Sequence[Array], device: Device, backend: Backend = BACKEND) -> list[Array]:
+def run(graph: Graph, arrays: Sequence[Array], backend: Backend = BACKEND) -> list[Array]:
     """The graph's outputs, decomposed where the backend asks for it."""
-    whole = decompose(graph, lambda node, types, outs: bool(backend.support(node, types, outs, device)))
-    executable = backend.compile(whole, device)
-    outs = executable(*(backend.from_host(a, device) for a in arrays))
-    return [backend.to_host(b, t, device) for b, t in zip(outs, graph.output_types.values(), strict=True)]
+    whole = decompose(graph, lambda node, types, outs: bool(backend.support(node, types, outs, DEVICE)))
+    executable = backend.compile(whole, DEVICE)
+    outs = executable(*(backend.from_host(a, DEVICE) for a in arrays))
+    return [backend.to_host(b, t, DEVICE) for b, t in zip(outs, graph.output_types.values(), strict=True)]
 
 
 def one(op: Op, arrays: Sequence[Array], attrs: Any) -> Graph:
@@ -55,21 +51,22 @@ def assert_close(got: Array, want: Array) -> None:
     assert (got.dtype, got.shape) == (want.dtype, want.shape)
     if dt.is_float(want.dtype) and want.size:
         tolerance = TOLERANCE[want.dtype.name]
-        scale = np.nanmax(np.abs(want.astype(np.float64)), initial=1e-30)
+        size = np.abs(want.astype(np.float64))
+        scale = size.max(initial=1e-30, where=np.isfinite(size))
         np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), tolerance, tolerance * scale)
     else:
         np.testing.assert_array_equal(got, want)
 
 
-def agree(graph: Graph, arrays: Sequence[Array], device: Device, backend: Backend = BACKEND) -> None:
+def agree(graph: Graph, arrays: Sequence[Array], backend: Backend = BACKEND) -> None:
     with np.errstate(all="ignore"):
         wanted = graph.evaluate(*arrays)
-    for got, want in zip(run(graph, arrays, device, backend), wanted, strict=True):
+    for got, want in zip(run(graph, arrays, backend), wanted, strict=True):
         assert_close(got, want)
 
 
-def refused(graph: Graph, device: Device) -> str:
-    said = (BACKEND.support(n, graph.in_types(n), graph.out_types(n), device) for n in graph.nodes)
+def refused(graph: Graph) -> str:
+    said = (BACKEND.support(n, graph.in_types(n), graph.out_types(n), DEVICE) for n in graph.nodes)
     return next((s.reason for s in said if not s), "")
 
 
@@ -84,25 +81,25 @@ def cases(names: Sequence[str]) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("op", "name", "i"), list(cases(["float32"])))
-def test_float32_samples_agree_with_the_reference(op: Op, name: str, i: int, device: Device) -> None:
-    agree_on_sample(op, name, i, device)
+def test_float32_samples_agree_with_the_reference(op: Op, name: str, i: int) -> None:
+    agree_on_sample(op, name, i)
 
 
 @pytest.mark.parametrize(("op", "name", "i"), list(cases(["int32", "float64", "uint8", "bool", "int8"])))
-def test_samples_of_other_dtypes_agree_with_the_reference(op: Op, name: str, i: int, device: Device) -> None:
-    agree_on_sample(op, name, i, device)
+def test_samples_of_other_dtypes_agree_with_the_reference(op: Op, name: str, i: int) -> None:
+    agree_on_sample(op, name, i)
 
 
-def agree_on_sample(op: Op, name: str, i: int, device: Device, backend: Backend = BACKEND) -> None:
+def agree_on_sample(op: Op, name: str, i: int, backend: Backend = BACKEND) -> None:
     arrays = arguments(op.samples[i], dt.of(name), i)
     outs = op.infer_types(tuple(TensorType(a.shape, a.dtype) for a in arrays), op.complete(op.samples[i].attrs))
     if any(t.shape is None for t in outs):
         return  # the shape depends on values: never compiled
     graph = one(op, arrays, op.samples[i].attrs)
-    whole = decompose(graph, lambda node, types, outs: bool(BACKEND.support(node, types, outs, device)))
-    if refused(whole, device):
+    whole = decompose(graph, lambda node, types, outs: bool(BACKEND.support(node, types, outs, DEVICE)))
+    if refused(whole):
         return  # said so, with the reason, which is what is asked of it
-    agree(graph, arrays, device, backend)
+    agree(graph, arrays, backend)
 
 
 def fused(body: Graph, pattern: str) -> Graph:
@@ -112,7 +109,7 @@ def fused(body: Graph, pattern: str) -> Graph:
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_every_elementwise_op_agrees_in_every_dtype(name: str, device: Device) -> None:
+def test_every_elementwise_op_agrees_in_every_dtype(name: str) -> None:
     """Many ops a kernel, since a compiler is slow and the ops are many."""
     dtype = dt.of(name)
     ops = iter([op for op in OPS.values() if op.elementwise and not op.composite and dt.kind(dtype) in op.dtypes])
@@ -129,14 +126,14 @@ def test_every_elementwise_op_agrees_in_every_dtype(name: str, device: Device) -
             refs = [builder.input(f"i{len(arrays) + j}", t) for j, t in enumerate(types)]
             made = builder.emit(op, refs, sample.attrs)
             (node,) = [n for n in builder.nodes if n.outputs[0] == made[0].index]
-            if BACKEND.support(node, tuple(types), tuple(r.type for r in made), device):
+            if BACKEND.support(node, tuple(types), tuple(r.type for r in made), DEVICE):
                 outs += made
                 arrays += given
             else:
                 arrays += given
         if outs:
             body = builder.build({f"o{k}": r for k, r in enumerate(outs)})
-            agree(fused(body, "map"), arrays, device)
+            agree(fused(body, "map"), arrays)
 
 
 UNARY = ("tanh", "exp", "sin", "negative", "square", "abs", "floor")
@@ -162,7 +159,7 @@ def test_random_elementwise_graphs_agree(data: st.DataObject) -> None:
             refs.append(builder(data.draw(st.sampled_from(UNARY)), a))
         else:
             refs.append(builder(data.draw(st.sampled_from(BINARY)), a, b))
-    agree(builder.build([refs[-1]], prune=False), arrays, FOUND.devices[0])
+    agree(builder.build([refs[-1]], prune=False), arrays)
 
 
 def softmax_and_norm(shape: tuple[int, ...], dtype: dt.DType) -> Graph:
@@ -175,45 +172,47 @@ def softmax_and_norm(shape: tuple[int, ...], dtype: dt.DType) -> Graph:
     return builder.build([soft, norm, low])
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (33, 1000), (2, 3, 8), (1, 70001), (700, 2)])
-@pytest.mark.parametrize("name", ["float32", "float64", "float16"])
-def test_rows_are_fused_and_agree(shape: tuple[int, ...], name: str, device: Device) -> None:
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [*product([(5, 3), (33, 1000), (2, 3, 8), (1, 70001), (700, 2)], ["float32", "float64"]), ((33, 1000), "float16")],
+)
+def test_rows_are_fused_and_agree(shape: tuple[int, ...], name: str) -> None:
     rng = np.random.default_rng(1)
     dtype = dt.of(name)
     graph = softmax_and_norm(shape, dtype)
     arrays = [rng.normal(size=shape).astype(dtype), rng.normal(size=shape[-1:]).astype(dtype)]
-    agree(graph, arrays, device)
+    agree(graph, arrays)
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
 @pytest.mark.parametrize("name", ["sum", "max"])
-def test_long_reductions_are_split_and_agree(axes: tuple[int, ...], name: str, device: Device) -> None:
+def test_long_reductions_are_split_and_agree(axes: tuple[int, ...], name: str) -> None:
     x = np.random.default_rng(2).normal(size=(70, 301, 45)).astype(np.float32)
     graph = one(OPS[name], [x], {"axes": axes, "keepdims": False})
     if name == "sum":
         want = x.astype(np.float64).sum(axis=axes)
-        np.testing.assert_allclose(run(graph, [x], device)[0], want, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(run(graph, [x])[0], want, rtol=1e-5, atol=1e-3)
     else:
-        agree(graph, [x], device)
+        agree(graph, [x])
 
 
-def test_a_sum_of_many_floats_keeps_its_digits(device: Device) -> None:
+def test_a_sum_of_many_floats_keeps_its_digits() -> None:
     x = np.full(10_000_000, 0.1, np.float32)
-    (got,) = run(one(OPS["sum"], [x], {"axes": (0,)}), [x], device)
+    (got,) = run(one(OPS["sum"], [x], {"axes": (0,)}), [x])
     assert abs(float(got) / (float(x[0]) * x.size) - 1) < 1e-6
 
 
-def test_nan_wins_maxima_and_sorts_last(device: Device) -> None:
+def test_nan_wins_maxima_and_sorts_last() -> None:
     x = np.array([3, np.nan, -1, np.inf, -np.inf, 0, np.nan, 2], np.float32)
     for name, attrs in (("max", {"axes": (0,)}), ("min", {"axes": (0,)}), ("argmax", {"axis": 0}),
                         ("argmin", {"axis": 0, "last": True}), ("sort", {"axis": 0}),
                         ("argsort", {"axis": 0, "descending": True})):  # fmt: skip
-        agree(one(OPS[name], [x], attrs), [x], device)
-    agree(one(OPS["maximum"], [x, x[::-1].copy()], {}), [x, x[::-1].copy()], device)
+        agree(one(OPS[name], [x], attrs), [x])
+    agree(one(OPS["maximum"], [x, x[::-1].copy()], {}), [x, x[::-1].copy()])
 
 
 @pytest.mark.parametrize("name", ["int8", "int32", "int64", "uint8", "uint64"])
-def test_integer_division_never_traps(name: str, device: Device) -> None:
+def test_integer_division_never_traps(name: str) -> None:
     """By zero, and the least integer by -1: both kill a process that divides plainly."""
     dtype = dt.of(name)
     info = np.iinfo(dtype)
@@ -221,54 +220,54 @@ def test_integer_division_never_traps(name: str, device: Device) -> None:
     by = np.array([0, info.max, 1, info.min, 3, 2], dtype) if info.min == 0 else np.array([0, -1, 1, -3, 3], dtype)
     a, b = (m.ravel().copy() for m in np.meshgrid(values, by))
     for op in ("floor_divide", "remainder"):
-        agree(one(OPS[op], [a, b], {}), [a, b], device)
+        agree(one(OPS[op], [a, b], {}), [a, b])
 
 
 @pytest.mark.parametrize("shape", [(1000, 777), (37, 5, 611), (3, 64, 65)])
-def test_transposes_of_any_size_agree(shape: tuple[int, ...], device: Device) -> None:
+def test_transposes_of_any_size_agree(shape: tuple[int, ...]) -> None:
     x = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     axes = tuple(reversed(range(len(shape))))
-    agree(one(OPS["permute"], [x], {"axes": axes}), [x], device)
+    agree(one(OPS["permute"], [x], {"axes": axes}), [x])
 
 
-def test_sorting_many_elements_is_stable(device: Device) -> None:
+def test_sorting_many_elements_is_stable() -> None:
     x = np.random.default_rng(0).integers(0, 50, (2, 40_000, 2)).astype(np.int16)
-    agree(one(OPS["argsort"], [x], {"axis": 1}), [x], device)
-    agree(one(OPS["argsort"], [x], {"axis": 1, "descending": True}), [x], device)
+    agree(one(OPS["argsort"], [x], {"axis": 1}), [x])
+    agree(one(OPS["argsort"], [x], {"axis": 1, "descending": True}), [x])
 
 
-def test_complex_matrices_are_refused_with_the_reason(device: Device) -> None:
+def test_complex_matrices_are_refused_with_the_reason() -> None:
     x = np.ones((2, 2), np.complex64)
-    assert "complex64" in refused(one(OPS["matmul"], [x, x], {}), device)
-    assert not refused(one(OPS["permute"], [x], {"axes": (1, 0)}), device)  # moving needs no arithmetic
+    assert "complex64" in refused(one(OPS["matmul"], [x, x], {}))
+    assert not refused(one(OPS["permute"], [x], {"axes": (1, 0)}))  # moving needs no arithmetic
 
 
-def test_an_index_outside_is_reported_when_the_host_waits(device: Device) -> None:
+def test_an_index_outside_is_reported_when_the_host_waits() -> None:
     x, i = np.arange(5, dtype=np.float32), np.array([1, 9])
     with pytest.raises(AxisError, match="index 9 is outside"):
-        run(one(OPS["take"], [x, i], {"axis": 0}), [x, i], device)
-    agree(one(OPS["take"], [x, i - 3], {"axis": 0}), [x, np.array([-2, 4])], device)  # and only once
+        run(one(OPS["take"], [x, i], {"axis": 0}), [x, i])
+    agree(one(OPS["take"], [x, i - 3], {"axis": 0}), [x, np.array([-2, 4])])  # and only once
 
 
-def test_outputs_may_be_inputs_constants_and_views(device: Device) -> None:
+def test_outputs_may_be_inputs_constants_and_views() -> None:
     builder = Builder(track=False)
     x = builder.input("x", TensorType((2, 3), dt.float32))
     graph = builder.build([x, builder("reshape", x, shape=(6,)), builder.constant(np.arange(4)), builder("exp", x)])
-    agree(graph, [np.ones((2, 3), np.float32)], device)
+    agree(graph, [np.ones((2, 3), np.float32)])
 
 
-def test_the_form_for_accelerators_agrees_too(device: Device) -> None:
+def test_the_form_for_accelerators_agrees_too() -> None:
     """One lane an item, teams for rows, tiled products: run on the processor."""
     backend = OpenCLBackend(ACCELERATOR)
     for name in ("matmul", "sum", "exp", "cumsum", "argsort", "conv", "take", "permute", "where"):
         for i in range(len(OPS[name].samples)):
-            agree_on_sample(OPS[name], "float32", i, device, backend)
+            agree_on_sample(OPS[name], "float32", i, backend)
     rng = np.random.default_rng(1)
     x, scale = rng.normal(size=(33, 1000)).astype(np.float32), rng.normal(size=1000).astype(np.float32)
-    agree(softmax_and_norm(x.shape, dt.float32), [x, scale], device, backend)
+    agree(softmax_and_norm(x.shape, dt.float32), [x, scale], backend)
     ints = rng.integers(-9, 9, (3, 70, 45)).astype(np.int64)
     pair = [ints, ints.swapaxes(1, 2).copy()]
-    agree(one(OPS["matmul"], pair, {}), pair, device, backend)
+    agree(one(OPS["matmul"], pair, {}), pair, backend)
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
