@@ -66,12 +66,13 @@ def _dtypes(op: Op, operands: tuple[Any, ...]) -> tuple[list[Any], DType | None]
 
 def _arrays(op: Op, operands: tuple[Any, ...]) -> tuple[Array, ...]:
     """The operands of a host op as arrays of the dtypes that it runs in."""
-    first = operands[0]
-    if isinstance(first, HostTensor):
-        dtype = first.dtype
-        alike = len(operands) == 1 or all(isinstance(x, HostTensor) and x.dtype == dtype for x in operands)
-        if alike and (op.arithmetic != "float" or dtype.kind in "fc"):
-            return tuple(x._array for x in operands)
+    if all(isinstance(x, HostTensor) for x in operands):
+        arrays = tuple(x._array for x in operands)
+        dtype = arrays[0].dtype
+        if not op.arithmetic or (
+            (op.arithmetic == "same" or dtype.kind in "fc") and all(a.dtype == dtype for a in arrays)
+        ):
+            return arrays
     each, to = _dtypes(op, operands)
     return tuple(
         x._array.astype(to or own, copy=False) if isinstance(x, HostTensor) else np.asarray(x, to or own)

@@ -19,16 +19,24 @@ HOST = "numpy:0"  # the device whose buffers are plain NumPy arrays
 NUMPY_2 = int(np.__version__.split(".")[0]) >= 2  # scalars and 0-d arrays promote by dtype alone
 _counts = counters.OPS[HOST]
 
-BINARY: dict[str, tuple[str, np.ufunc]] = {
+
+def _matmul(a: Any, b: Any) -> Any:
+    """NumPy's product, but for the small floats, of which it gives float32."""
+    if a.dtype.kind == "V" or b.dtype.kind == "V":
+        raise TypeError
+    return np.matmul(a, b)
+
+
+BINARY: dict[str, tuple[str, Any]] = {
     "add": ("add", np.add), "sub": ("subtract", np.subtract), "mul": ("multiply", np.multiply),
     "truediv": ("divide", np.true_divide), "mod": ("remainder", np.remainder), "pow": ("power", np.power),
     "and": ("bitwise_and", np.bitwise_and), "or": ("bitwise_or", np.bitwise_or),
     "xor": ("bitwise_xor", np.bitwise_xor), "lshift": ("left_shift", np.left_shift),
-    "rshift": ("right_shift", np.right_shift), "matmul": ("matmul", np.matmul), "lt": ("less", np.less),
+    "rshift": ("right_shift", np.right_shift), "matmul": ("matmul", _matmul), "lt": ("less", np.less),
     "le": ("less_equal", np.less_equal), "gt": ("greater", np.greater), "ge": ("greater_equal", np.greater_equal),
     "eq": ("equal", np.equal), "ne": ("not_equal", np.not_equal),
 }  # fmt: skip
-UNARY: dict[str, tuple[str, np.ufunc]] = {
+UNARY: dict[str, tuple[str, Any]] = {
     "neg": ("negative", np.negative), "abs": ("abs", np.absolute), "invert": ("bitwise_invert", np.invert),
 }  # fmt: skip
 
@@ -46,7 +54,7 @@ def _forward(self: Any, other: Any, /) -> Any:
         out._a = ufunc(self._a, other._a)
         return out
     except Exception:  # not two host tensors, or NumPy refuses: the long way says why
-        if other.__class__ in SCALARS:
+        if other.__class__ in SCALARS and self._a.dtype.kind != "V":  # small floats do not know weak scalars
             try:
                 out = made()
                 out._a = ufunc(self._a, other)
@@ -57,7 +65,7 @@ def _forward(self: Any, other: Any, /) -> Any:
 
 
 def _reverse(self: Any, other: Any, /) -> Any:
-    if other.__class__ in SCALARS:
+    if other.__class__ in SCALARS and self._a.dtype.kind != "V":
         try:
             out = made()
             out._a = ufunc(other, self._a)
@@ -95,7 +103,7 @@ def _copy(template: Any, made: type[Tensor], call: Any, dunder: str) -> Any:
     return FunctionType(template.__code__, names, dunder)
 
 
-def _counted(name: str, call: np.ufunc) -> Any:
+def _counted(name: str, call: Any) -> Any:
     """The ufunc, which also counts its calls for `name`."""
 
     def counting(*arrays: Any) -> Any:

@@ -22,7 +22,7 @@ def _matmul_infer(a: TensorType, b: TensorType) -> TensorType:
 
 
 def _matmul(a: Array, b: Array) -> Array:
-    return np.matmul(a, b)
+    return np.matmul(a, b).astype(a.dtype, copy=False)  # of bfloat16 NumPy gives float32
 
 
 def _matmul_cost(types: Types, outs: Types, attrs: Attrs) -> Cost:

@@ -75,6 +75,16 @@ def test_a_python_scalar_is_weak(dtype: Any, shape: tuple[int, ...]) -> None:
     assert (x * 1j).dtype == (np.complex64 if dtype == np.float32 else np.complex128)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_small_float_stays_one(dtype: str) -> None:
+    x = ht.ones(3, dtype=dtype)
+    for made in (x + x, x + 1, 1.5 * x, x / 2.0, -x, x @ x, ht.exp(x), ht.sum(x), ht.mean(x), ht.sort(x), x[0]):
+        assert made.dtype == x.dtype
+    assert (x + ht.ones(3, dtype=ht.float32)).dtype == ht.float32
+    assert (x > 0.5).dtype == ht.bool
+    assert ht.finfo(x).bits == 16
+
+
 def test_a_scalar_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(DTypeError, match="300 does not fit uint8"):
         _ = _vec("uint8") + 300
@@ -103,7 +113,8 @@ def test_foreign_operands_are_refused_or_left_to_python() -> None:
     with pytest.raises(TypeError, match="unsupported operand"):
         _ = x + "a"  # pyright: ignore[reportOperatorIssue]
     assert (x == "a") is False
-    assert operator.add(x, np.float32(1)).dtype == np.float64  # a NumPy scalar is a tensor of no dimensions
+    one: Any = np.float32(1)  # a NumPy scalar is a tensor of no dimensions
+    assert (x + one).dtype == np.float64
 
 
 @pytest.mark.parametrize(("a", "b"), [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 2, 3), (3, 5))])
