@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 import numpy as np
 
 from hetero import dtype as dt
-from hetero.dim import Shape, concrete
+from hetero.dim import Dim, Shape, concrete
 from hetero.errors import ModelError
 from hetero.graph.build import Builder, Ref
 from hetero.op import Array, TensorType
@@ -91,6 +91,13 @@ class Call:
         if not x.type.static:
             raise Wait
         return concrete(x.type.known)
+
+    def size(self, x: Ref, axis: int) -> int:
+        """One size of a shape, in plain numbers."""
+        size = x.type.known[axis]
+        if isinstance(size, Dim):
+            raise Wait
+        return size
 
     def axis(self, axis: int, rank: int) -> int:
         """`axis` counted from the front."""

@@ -340,7 +340,7 @@ def _hardmax(n: Call, x: Ref, *, axis: int = -1) -> Ref:
     """1 at the first maximum, else 0"""
     at, rank = n.axis(axis, x.type.rank), x.type.rank
     best = n.emit("argmax", x, axis=at, keepdims=True)
-    places = n.arange(n.shape(x)[at])
+    places = n.arange(n.size(x, at))
     places = n.reshape(places, *(places.type.known[0] if i == at else 1 for i in range(rank)))
     return n.cast(n.emit("equal", best, places), x.type.dtype)
 

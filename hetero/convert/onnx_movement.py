@@ -181,7 +181,7 @@ def _concat(n: Call, *xs: Ref, axis: int) -> Ref:
 
 
 def _pieces(n: Call, x: Ref, axis: int, sizes: Ints) -> list[Ref]:
-    total = n.shape(x)[axis]
+    total = n.size(x, axis)
     n.only(sum(sizes) == total and min(sizes, default=0) >= 0, f"parts {sizes} of an axis of size {total}")
     n.only(len(sizes) == len(n.outputs), f"{len(sizes)} parts for {len(n.outputs)} outputs")
     ends = np.cumsum(sizes).tolist()
@@ -190,7 +190,7 @@ def _pieces(n: Call, x: Ref, axis: int, sizes: Ints) -> list[Ref]:
 
 def _even(n: Call, x: Ref, axis: int, parts: int) -> Ints:
     """Equal parts, a smaller one at the end."""
-    size = n.shape(x)[axis]
+    size = n.size(x, axis)
     each = -(-size // parts)
     return tuple(max(min(each, size - i * each), 0) for i in range(parts))
 
@@ -200,7 +200,7 @@ def _split_1(n: Call, x: Ref, *, axis: int = 0, split: Ints | None = None) -> Ma
     """a `slice` for each part"""
     at = n.axis(axis, x.type.rank)
     if split is None:
-        n.only(n.shape(x)[at] % len(n.outputs) == 0, f"{n.shape(x)[at]} does not split into {len(n.outputs)} parts")
+        n.only(n.size(x, at) % len(n.outputs) == 0, f"{n.size(x, at)} does not split into {len(n.outputs)} parts")
     return _pieces(n, x, at, _even(n, x, at, len(n.outputs)) if split is None else split)
 
 
@@ -400,7 +400,8 @@ def _one_hot(n: Call, indices: Ref, depth: Ref, values: Ref, *, axis: int = -1) 
 @lowers("Trilu")
 def _trilu(n: Call, x: Ref, k: Ref | None = None, *, upper: int = 1) -> Ref:
     """`where` with a constant triangle"""
-    *_, rows, columns = n.shape(x) if x.type.rank >= 2 else n.refuse("a tensor of fewer than 2 dimensions")
+    n.only(x.type.rank >= 2, "a tensor of fewer than 2 dimensions")
+    rows, columns = n.size(x, -2), n.size(x, -1)
     shift = int(n.scalar(k, "k")) if k is not None else 0
     n.room(rows * columns * 8)
     shift = min(max(shift, -rows - 1), columns + 1)

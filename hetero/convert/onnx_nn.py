@@ -10,6 +10,7 @@ import numpy as np
 from hetero import dtype as dt
 from hetero.convert.onnx_call import Call, Made, Wait, lowers
 from hetero.dim import Dim, concrete
+from hetero.dim import prod as dim_prod
 from hetero.graph.build import Ref
 from hetero.ops.window import extent
 
@@ -315,7 +316,7 @@ def _instance_norm(n: Call, x: Ref, scale: Ref, bias: Ref, *, epsilon: float = 1
 @lowers("GroupNormalization", since=18)
 def _group_norm_18(n: Call, x: Ref, scale: Ref, bias: Ref, *, epsilon: float = 1e-5, num_groups: int) -> Ref:
     """`group_norm`, with factors for each group"""
-    channels = n.shape(x)[1]
+    channels = n.size(x, 1)
     n.only(num_groups >= 1 and channels % num_groups == 0, f"{channels} channels in {num_groups} groups")
     each = channels // num_groups
     wide = (n.reshape(n.emit("broadcast_to", n.reshape(r, num_groups, 1), shape=(num_groups, each)), channels)
@@ -379,7 +380,7 @@ def _lrn(n: Call, x: Ref, *, alpha: float = 1e-4, beta: float = 0.75, bias: floa
     e, shape = n.emit, x.type.known
     rank = x.type.rank
     last = n.permute(e("multiply", x, x), 0, *range(2, rank), 1)  # channels last: a spatial axis of a pool
-    flat = n.reshape(last, prod(n.shape(last)[:-1]), 1, n.shape(last)[-1])
+    flat = n.reshape(last, dim_prod(last.type.known[:-1]), 1, last.type.known[-1])
     before, after = (size - 1) // 2, size // 2
     mean = e("avg_pool", flat, kernel=(size,), strides=(1,), dilations=(1,), pads_before=(before,),
              pads_after=(after,), count_include_pad=True)  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import hetero.testing.onnx_backend as backend
 from hetero import from_onnx
@@ -91,6 +92,34 @@ def test_a_target_shape_that_is_computed_is_followed_while_the_batch_is_open() -
     graph = imported(nodes, [value("x", FLOAT, ["n", 4, 6])], ["y"], tensors)
     assert [node.op.name for node in graph.nodes] == ["reshape"]
     assert graph.output_types["y"].shape == (Dim.symbol("n") * 2, 12)
+
+
+def test_an_attention_block_is_lowered_while_batch_and_length_are_open() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "g", "g"], ["l"]),
+        helper.make_node("MatMul", ["l", "w"], ["h"]),
+        helper.make_node("Split", ["h"], ["q", "k", "v"], axis=2, num_outputs=3),
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "zero", "two"], ["front"]),
+        helper.make_node("Concat", ["front", "heads"], ["split"], axis=0),
+        *(helper.make_node("Reshape", [i, "split"], [i + "4"]) for i in "qkv"),
+        *(helper.make_node("Transpose", [i + "4"], [i + "t"], perm=p) for i, p in
+          (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3]))),
+        helper.make_node("MatMul", ["qt", "kt"], ["a"]), helper.make_node("Softmax", ["a"], ["p"]),
+        helper.make_node("MatMul", ["p", "vt"], ["o"]), helper.make_node("Transpose", ["o"], ["b"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["b", "s"], ["c"]), helper.make_node("Add", ["c", "x"], ["y"]),
+    ]  # fmt: skip
+    tensors = [stored("g", rng.normal(size=8), np.float32), stored("w", rng.normal(size=(8, 24)), np.float32),
+               stored("zero", [0]), stored("two", [2]), stored("heads", [2, 4])]  # fmt: skip
+    made = model(nodes, [value("x", FLOAT, ["batch", "length", 8])], ["y"], tensors)
+    graph = from_onnx(made.SerializeToString())
+    assert not any(node.op.kind == "late" for node in graph.nodes)
+    made.graph.output[0].CopyFrom(value("y", FLOAT))
+    for batch, length in ((1, 5), (3, 2)):
+        x = rng.normal(size=(batch, length, 8)).astype(np.float32)
+        wanted = ReferenceEvaluator(made).run(None, {"x": x})[0]
+        np.testing.assert_allclose(graph.run({"x": x})["y"], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_an_initializer_that_is_an_input_too_is_a_constant() -> None:
