@@ -14,7 +14,7 @@ from hetero_opencl.movement import fill
 from hetero_opencl.plan import Plan, Storage, index_type, names_of, scalars
 
 LOGICAL = {"any": "max", "all": "min"}  # of bools
-BUSY = 64  # items that keep a processor of any size busy
+BUSY = 1024  # items that keep a device of any size busy; and sums of sums lose fewer digits than long ones
 PART = 1 << 14  # elements that are worth an item of their own
 BETTER = {"argmax": ">", "argmin": "<"}
 
@@ -135,7 +135,26 @@ def _along(plan: Plan, node: Node, name: str, defines: dict[str, Any]) -> None:
 
 def arg(plan: Plan, node: Node) -> None:
     """argmax and argmin"""
+    (x,) = plan.graph.in_types(node)
+    outer, n, inner = sides(concrete(x.known), node.attrs["axis"])
+    if inner == 1 and plan.style.vector_bytes:
+        return _arg_rows(plan, node, outer, n)
     _along(plan, node, "arg_reduce", {"BETTER": BETTER[node.op.name], "LAST": int(node.attrs["last"])})
+
+
+def _arg_rows(plan: Plan, node: Node, outer: int, n: int) -> None:
+    """Along the last axis, on a processor: whole vectors are compared."""
+    (x,) = plan.graph.in_types(node)
+    fold, dtype = node.op.name.removeprefix("arg"), x.dtype.name
+    index, kind = index_type(outer * n)
+    defines: dict[str, Any] = names_of(dtype) | {
+        "FOLD_WITH": f"{fold}_", "START": f"({identity(fold, dtype)})", "LAST": int(node.attrs["last"]),
+        "W": plan.style.lanes(8 if STORED[dtype][1] in ("i64", "u64", "f64") else 4), "INDEX": index,
+    }  # fmt: skip
+    plan.launch(
+        kernels.source("arg_rows", defines, functions=("arithmetic",)), "hetero_arg_rows", (outer,), (16,),
+        reads=(plan.input(node.inputs[0]),), writes=(plan.output(node.outputs[0]),), numbers=scalars([outer, n], kind),
+    )  # fmt: skip
 
 
 CUMULATIVE = {"cumsum": ("+", 0), "cumprod": ("*", 1)}
