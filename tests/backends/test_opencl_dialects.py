@@ -29,8 +29,8 @@ static unsigned __float_as_uint(float f) { unsigned u; memcpy(&u, &f, 4); return
 """
 NAMES: dict[str, str | int] = {
     "T": "f32", "C": "f32", "U": "f32", "I": "i64", "RUN": 1, "TALL": 1, "RANK": 2, "UNIT": 1, "WIDTH": 1, "START": 0,
-    "FOLD_WITH": "sum_", "TEAM": 32, "TILE": 16, "BETTER": ">", "LAST": 0, "OPERATOR": "+", "EXCLUSIVE": 0, "REVERSE": 0,
-    "MODE": 2, "MEAN": 1, "COUNT_PAD": 0, "PLACES": 1, "DESCENDING": 0, "RIGHT": 0,
+    "FOLD_WITH": "sum_", "TEAM": 32, "TILE": 16, "BETTER": ">", "LAST": 0, "OPERATOR": "+", "EXCLUSIVE": 0,
+    "REVERSE": 0, "MODE": 2, "MEAN": 1, "COUNT_PAD": 0, "PLACES": 1, "DESCENDING": 0, "RIGHT": 0,
 }  # fmt: skip
 OTHERS: dict[str, dict[str, str | int]] = {
     "scatter": {"FOLD_WITH": 1}, "put_along": {"FOLD_WITH": 1}, "copy": {"T": "u32"}, "pad": {"T": "u32"},
