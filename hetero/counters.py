@@ -70,18 +70,14 @@ _fallbacks: Counter[Fallback] = Counter()
 _copies: Counter[str] = Counter()
 _bytes: Counter[str] = Counter()
 _events: Counter[str] = Counter()
-_waiting: list[Callable[[], None]] = []  # called when somebody first asks for statistics
+_sources: list[tuple[str, str, Callable[[], int]]] = []
+_before: Counter[tuple[str, str]] = Counter()  # what the sources had counted at the last reset
 _lock = Lock()
 
 
-def when_asked(begin: Callable[[], None]) -> None:
-    """Call `begin` at the first `stats` or `reset_stats`: for counting that would cost too much when nobody looks."""
-    _waiting.append(begin)
-
-
-def _begin() -> None:
-    while _waiting:
-        _waiting.pop()()
+def add_source(device: str, op: str, calls: Callable[[], int]) -> None:
+    """Something that counts calls of `op` on `device` by itself, ever since it was made."""
+    _sources.append((device, op, calls))
 
 
 def count(op: str, device: str, calls: int = 1) -> None:
@@ -108,20 +104,25 @@ def count_event(name: str) -> None:
 
 
 def stats() -> Stats:
-    """What ran where since the start or the last `reset_stats`.
-
-    Operators on host tensors (`x + y`) count from the first call of either on; all else from the start.
-    """
-    _begin()
+    """What ran where since the start or the last `reset_stats`."""
     with _lock:
-        ops = {device: {op: n for op, n in counts.items() if n} for device, counts in OPS.items()}
-        return Stats({d: c for d, c in ops.items() if c}, dict(_fallbacks), dict(_copies), dict(_bytes), dict(_events))
+        ops = {device: Counter(counts) for device, counts in OPS.items()}
+        for device, op, calls in _sources:
+            ops.setdefault(device, Counter())[op] += calls()
+        for (device, op), calls in _before.items():
+            ops[device][op] -= calls
+        counted = {device: {op: n for op, n in counts.items() if n} for device, counts in ops.items()}
+        return Stats(
+            {d: c for d, c in counted.items() if c}, dict(_fallbacks), dict(_copies), dict(_bytes), dict(_events)
+        )
 
 
 def reset_stats() -> None:
     """Start counting again."""
-    _begin()
     with _lock:
+        _before.clear()
+        for device, op, calls in _sources:
+            _before[device, op] += calls()
         for counts in OPS.values():
             for op in counts:
                 counts[op] = 0

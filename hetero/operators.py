@@ -1,12 +1,15 @@
 """The operators of host tensors, the short way: one Python frame, one new object and the ufunc.
 
 They try the ufunc on both buffers. Whatever does not fit (a scalar, another device, a traced tensor, an error) goes
-the long way, Tensor's own operator. Counting would cost another 5 to 70 % of NumPy's own time, so it begins when
-somebody asks for statistics.
+the long way, Tensor's own operator.
+
+New tensors come from an iterator of C, `starmap(HostTensor, repeat((), MANY))`: the length that `repeat` has left
+says how many were taken, so that every call is counted at the price of making the tensor (docs/design.md, lessons).
 """
 
 from __future__ import annotations
 
+from itertools import repeat, starmap
 from types import FunctionType
 from typing import Any
 
@@ -17,7 +20,6 @@ from hetero.tensor import SCALARS, Tensor
 
 HOST = "numpy:0"  # the device whose buffers are plain NumPy arrays
 NUMPY_2 = int(np.__version__.split(".")[0]) >= 2  # scalars and 0-d arrays promote by dtype alone
-_counts = counters.OPS[HOST]
 
 
 def _matmul(a: Any, b: Any) -> Any:
@@ -43,21 +45,23 @@ UNARY: dict[str, tuple[str, Any]] = {
 
 # Templates of the operators. Each op has a copy of its own in which these three names are its own: a global is
 # read faster than a variable of an enclosing function. Here every 10 ns show: see benchmarks/bench_eager.py.
-made: Any = None  # the class of host tensors
+fresh: Any = None  # gives a new host tensor, and so counts
 ufunc: Any = None
 long_way: Any = None
 
 
 def _forward(self: Any, other: Any, /) -> Any:
     try:
-        out = made()
-        out._a = ufunc(self._a, other._a)
+        array = ufunc(self._a, other._a)
+        out = next(fresh)
+        out._a = array
         return out
     except Exception:  # not two host tensors, or NumPy refuses: the long way says why
         if other.__class__ in SCALARS and self._a.dtype.kind != "V":  # small floats do not know weak scalars
             try:
-                out = made()
-                out._a = ufunc(self._a, other)
+                array = ufunc(self._a, other)
+                out = next(fresh)
+                out._a = array
                 return out
             except Exception:
                 pass
@@ -67,8 +71,9 @@ def _forward(self: Any, other: Any, /) -> Any:
 def _reverse(self: Any, other: Any, /) -> Any:
     if other.__class__ in SCALARS and self._a.dtype.kind != "V":
         try:
-            out = made()
-            out._a = ufunc(other, self._a)
+            array = ufunc(other, self._a)
+            out = next(fresh)
+            out._a = array
             return out
         except Exception:
             pass
@@ -77,8 +82,9 @@ def _reverse(self: Any, other: Any, /) -> Any:
 
 def _alone(self: Any, /) -> Any:
     try:
-        out = made()
-        out._a = ufunc(self._a)
+        array = ufunc(self._a)
+        out = next(fresh)
+        out._a = array
         return out
     except Exception:
         return long_way(self)
@@ -89,42 +95,37 @@ def _careful(self: Any, other: Any, /) -> Any:
     try:
         a, b = self._a, other._a
         if a.ndim and b.ndim:
-            out = made()
-            out._a = ufunc(a, b)
+            array = ufunc(a, b)
+            out = next(fresh)
+            out._a = array
             return out
     except Exception:
         pass
     return long_way(self, other)
 
 
-def _copy(template: Any, made: type[Tensor], call: Any, dunder: str) -> Any:
+MANY = 1 << 62  # more calls than any process makes; `repeat` counts down from it
+
+
+def _counting(host: type[Tensor], name: str) -> Any:
+    """An iterator of new tensors of class `host`, entered as what counts op `name`."""
+    left = repeat((), MANY)
+    counters.add_source(HOST, name, lambda: MANY - left.__length_hint__())
+    return starmap(host, left)
+
+
+def _copy(template: Any, fresh: Any, call: Any, dunder: str) -> Any:
     """The template with `call` for its ufunc, and Tensor's own operator for the long way."""
-    names = {"made": made, "SCALARS": SCALARS, "ufunc": call, "long_way": getattr(Tensor, dunder)}
+    names = {"fresh": fresh, "next": next, "SCALARS": SCALARS, "ufunc": call, "long_way": getattr(Tensor, dunder)}
     return FunctionType(template.__code__, names, dunder)
 
 
-def _counted(name: str, call: Any) -> Any:
-    """The ufunc, which also counts its calls for `name`."""
-
-    def counting(*arrays: Any) -> Any:
-        out = call(*arrays)
-        _counts[name] += 1
-        return out
-
-    return counting
-
-
 def install(host: type[Tensor]) -> None:
-    """Put the short operators over those that `host` has from Tensor; counting ones when somebody asks."""
-    _install(host, counting=False)
-    counters.when_asked(lambda: _install(host, counting=True))
-
-
-def _install(host: type[Tensor], *, counting: bool) -> None:
-    for dunder, (name, plain) in {**BINARY, **UNARY}.items():
-        call = _counted(name, plain) if counting else plain
+    """Put the short operators over those that `host` has from Tensor."""
+    for dunder, (name, call) in {**BINARY, **UNARY}.items():
+        fresh = _counting(host, name)
         template = _alone if dunder in UNARY else _forward if NUMPY_2 else _careful
-        setattr(host, f"__{dunder}__", _copy(template, host, call, f"__{dunder}__"))
+        setattr(host, f"__{dunder}__", _copy(template, fresh, call, f"__{dunder}__"))
         reverse = f"__r{dunder}__"
         if NUMPY_2 and hasattr(Tensor, reverse):
-            setattr(host, reverse, _copy(_reverse, host, call, reverse))
+            setattr(host, reverse, _copy(_reverse, fresh, call, reverse))

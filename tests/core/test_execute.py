@@ -188,3 +188,24 @@ def test_where_a_graph_was_placed_is_one_line_of_the_log(caplog: pytest.LogCaptu
         compile(chain("negative", "tanh", "exp"), device, "allow")
     (line,) = caplog.messages
     assert line.startswith("chain: 2 ops on nothing:0, 1 ops on numpy:0, 1 of them as fallbacks; ")
+
+
+def test_operators_on_the_host_are_counted_from_the_start() -> None:
+    """Without anybody having asked before; every call that gave a result once, refused ones not at all."""
+    code = """
+import hetero as ht
+x = ht.ones((3,), dtype=ht.float32)
+y = x + x
+y = y + 1.0
+y = 2.0 - y
+y = -y
+try:
+    y + ht.ones((4,), dtype=ht.float32)
+except ht.HeteroError:
+    pass
+print(ht.stats().ops["numpy:0"])
+ht.reset_stats()
+y * y
+print(ht.stats().ops["numpy:0"])
+"""
+    assert run_python(code).splitlines() == ["{'add': 2, 'subtract': 1, 'negative': 1}", "{'multiply': 1}"]
