@@ -10,6 +10,9 @@ import pytest
 
 import hetero as ht
 from hetero import registry
+from hetero.compile import compile
+from hetero.graph.build import Builder
+from hetero.op import TensorType
 from hetero.testing import assert_close
 from hetero.testing.plugin import required
 
@@ -104,3 +107,23 @@ def test_a_function_runs_there_and_gives_what_the_host_gives(
     assert found.ops_on("numpy:0") == 0
     for g, w in zip(got, parts(CALLS[name](ht.asarray(x, device="numpy"))), strict=True):
         assert_close(np.asarray(g), np.asarray(w), name)
+
+
+def test_the_memory_of_a_chain_is_what_the_graph_predicted(there: str) -> None:
+    """50 layers of product and tanh: the pool's own peak is within 10 % of `graph.peak_bytes`."""
+    builder = Builder("deep", track=False)
+    value = builder.input("x", TensorType((512, 512), ht.float32))
+    weights = builder.constant(np.full((512, 512), 1 / 512, "float32"))
+    for _ in range(50):
+        value = builder("tanh", builder("matmul", value, weights))
+    graph = builder.build({"y": value})
+    backend, device = registry.load("opencl"), registry.find(there)
+    program = compile(graph, device, "error")
+    x = backend.from_host(np.ones((512, 512), "float32"), device)
+    program(x)
+    pool = backend.runtime(device).pool  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    before = pool.peak_bytes = pool.used_bytes
+    program(x)
+    backend.synchronize(device)
+    assert pool.peak_bytes - before == pytest.approx(graph.peak_bytes, rel=0.1)
+    assert pool.peak_bytes - before < 4 * 512 * 512 * 4  # 50 layers, three buffers
