@@ -181,6 +181,23 @@ def test_the_demo_finds_a_backend_that_is_wrong(call: Call, tmp_path: Path) -> N
     assert "nothing:0 names another type" in problems
 
 
+def test_the_demo_tells_when_onnxruntime_itself_is_far_from_the_scores_in_double(call: Call, tmp_path: Path) -> None:
+    """A few bytes and padding: variances of nearly nothing, where float32 has no digits left."""
+    (tmp_path / "hostname").write_bytes(b"machine-7\n")
+    report = as_json(call("demo", tmp_path / "hostname", "--json"))
+    far = [p for p in report["problems"] if "a score is off" in p]
+    told = [p for p in report["problems"] if "ONNX Runtime is itself" in p]
+    assert bool(far) == bool(told)
+    assert report["agree"] == (not far)
+
+
+def test_the_demo_refuses_what_cannot_be_read(call: Call, tmp_path: Path) -> None:
+    from hetero.cli.magika_model import open_model
+
+    with pytest.raises(ht.ModelError, match="cannot read"):
+        open_model().features(tmp_path)
+
+
 def test_the_demo_refuses_files_that_are_not_there(call: Call) -> None:
     result = call("demo", "/no/such/file", "/nor/this")
     assert result.exit_code == 2
