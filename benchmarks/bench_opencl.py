@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import hetero as ht
-from benchmarks.bench_fusion import Fusion, gelu_numpy, layer_norm_numpy
+from benchmarks import bench_fusion
 from benchmarks.ratio import ratio
 from hetero import registry
 from hetero.graph.build import Builder
@@ -125,13 +125,13 @@ def median_s(call: Callable[[], Any], repeats: int = 15) -> float:
 
 def main() -> None:
     """A line of Markdown a measurement."""
-    one, fusion = OpenCL(), Fusion()
+    one, fusion = OpenCL(), bench_fusion.Fusion()
     one.setup()
     fusion.setup("opencl")
     square, many = one.square, one.many
     rows: list[tuple[str, Callable[[], Any], Callable[[], Any]]] = [
-        ("gelu, tanh form, 1e7 float32", lambda: gelu_numpy(fusion.x), fusion._gelu),
-        ("layer norm 10000 x 1000 float32", lambda: layer_norm_numpy(fusion.rows, fusion.scale, fusion.bias),
+        ("gelu, tanh form, 1e7 float32", lambda: bench_fusion.gelu_numpy(fusion.x), fusion._gelu),
+        ("layer norm 10000 x 1000 float32", lambda: bench_fusion.layer_norm_numpy(fusion.rows, fusion.scale, fusion.bias),
          fusion._layer_norm),
         ("matmul 1024 float32", lambda: square @ square, one.matmul),
         ("sort 1e6 float32, stable", lambda: np.sort(many, kind="stable"), one.sort),
