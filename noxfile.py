@@ -1,4 +1,6 @@
-"""Everything a contributor runs. Plain `nox` does lint, types, tests, conformance and a quick bench; `nox -l` lists the rest.
+"""Everything a contributor runs. Plain `nox` does lint, types, tests, conformance and a quick bench.
+
+`nox -l` lists the rest.
 
 Tests run on every Python of PYTHONS that answers here. HETERO_PYTHONS="3.10,3.13" asks for these, and one that is
 missing then fails. HETERO_REQUIRE names the backends that must have a device: a missing one fails too.

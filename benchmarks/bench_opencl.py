@@ -129,9 +129,10 @@ def main() -> None:
     one.setup()
     fusion.setup("opencl")
     square, many = one.square, one.many
+    norm = fusion.rows, fusion.scale, fusion.bias
     rows: list[tuple[str, Callable[[], Any], Callable[[], Any]]] = [
         ("gelu, tanh form, 1e7 float32", lambda: bench_fusion.gelu_numpy(fusion.x), fusion._gelu),
-        ("layer norm 10000 x 1000 float32", lambda: bench_fusion.layer_norm_numpy(fusion.rows, fusion.scale, fusion.bias),
+        ("layer norm 10000 x 1000 float32", lambda: bench_fusion.layer_norm_numpy(*norm),
          fusion._layer_norm),
         ("matmul 1024 float32", lambda: square @ square, one.matmul),
         ("sort 1e6 float32, stable", lambda: np.sort(many, kind="stable"), one.sort),
