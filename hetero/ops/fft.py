@@ -7,6 +7,7 @@ each. float32 gives complex64, float64 complex128. Transforms over several axes 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,9 @@ def _cost(types: Types, outs: Types, attrs: Attrs) -> Cost:
     return Cost(flop=5 * size * max(1, math.ceil(math.log2(n or 1))), read=int(types[0].size), write=int(outs[0].size))
 
 
+_NUMPY: Any = np.fft  # its stubs want one of three literals for `norm`, which `_check` has seen to
+
+
 def _fft_infer(x: TensorType, *, axis: int, norm: str, inverse: bool) -> TensorType:
     """complex (..., n, ...) -> (..., n, ...)"""
     _check("fft", x, axis, norm, "c")
@@ -52,8 +56,8 @@ def _fft_infer(x: TensorType, *, axis: int, norm: str, inverse: bool) -> TensorT
 
 
 def _fft(x: Array, *, axis: int, norm: str, inverse: bool) -> Array:
-    call = np.fft.ifft if inverse else np.fft.fft
-    return call(x, axis=axis, norm=norm).astype(x.dtype, copy=False)  # pyright: ignore[reportArgumentType]
+    call = _NUMPY.ifft if inverse else _NUMPY.fft
+    return call(x, axis=axis, norm=norm).astype(x.dtype, copy=False)
 
 
 def _rfft_infer(x: TensorType, *, axis: int, norm: str) -> TensorType:
@@ -63,7 +67,7 @@ def _rfft_infer(x: TensorType, *, axis: int, norm: str) -> TensorType:
 
 
 def _rfft(x: Array, *, axis: int, norm: str) -> Array:
-    return np.fft.rfft(x, axis=axis, norm=norm).astype(complex_of(x.dtype), copy=False)  # pyright: ignore[reportArgumentType]
+    return _NUMPY.rfft(x, axis=axis, norm=norm).astype(complex_of(x.dtype), copy=False)
 
 
 def _irfft_infer(x: TensorType, *, axis: int, n: int, norm: str) -> TensorType:
@@ -75,7 +79,7 @@ def _irfft_infer(x: TensorType, *, axis: int, n: int, norm: str) -> TensorType:
 
 
 def _irfft(x: Array, *, axis: int, n: int, norm: str) -> Array:
-    return np.fft.irfft(x, n, axis=axis, norm=norm).astype(dt.real_of(x.dtype), copy=False)  # pyright: ignore[reportArgumentType]
+    return _NUMPY.irfft(x, n, axis=axis, norm=norm).astype(dt.real_of(x.dtype), copy=False)
 
 
 fft = define(
