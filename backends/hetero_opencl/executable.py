@@ -103,18 +103,20 @@ class OpenCLExecutable:
     def _mapped(self, step: Mapped) -> Run:
         """Waits for what is queued, then computes where the data lies."""
         cl, queue = self._runtime.cl, self._runtime.queue
+        storages = (*step.reads, *step.writes)
         read, write = (cl.map_flags.READ, 0), (cl.map_flags.WRITE, step.byte)
         ways = [read] * len(step.reads) + [write] * len(step.writes)
+        last = [False] * (len(storages) - 1) + [True]  # the queue runs in order: to wait for the last is enough
         used = [
-            (storage.number, type, *way)
-            for storage, type, way in zip((*step.reads, *step.writes), step.types, ways, strict=True)
+            (storage.number, flag, byte, type.known, type.dtype, waits)
+            for storage, type, (flag, byte), waits in zip(storages, step.types, ways, last, strict=True)
         ]
 
         def run(mems: list[Any]) -> None:
             arrays: list[Any] = []
             try:
-                for number, type, flag, byte in used:
-                    array, _ = cl.enqueue_map_buffer(queue, mems[number], flag, byte, type.known, type.dtype)
+                for number, flag, byte, shape, dtype, waits in used:
+                    array, _ = cl.enqueue_map_buffer(queue, mems[number], flag, byte, shape, dtype, is_blocking=waits)
                     arrays.append(array)
                 step.call(*arrays)
             finally:

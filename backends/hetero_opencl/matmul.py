@@ -19,7 +19,15 @@ TILE = 16  # the side of the square that a work-group computes
 def lower(plan: Plan, node: Node) -> None:
     a, b = plan.graph.in_types(node)
     (out,) = plan.graph.out_types(node)
+    if prod(concrete(b.known)[:-2]) == 1:  # one b for all: a single product of all rows, not one for each batch
+        a, b, out = (_rows(t) for t in (a, b, out))
     product(plan, (plan.input(node.inputs[0]), a), (plan.input(node.inputs[1]), b), (plan.output(node.outputs[0]), out))
+
+
+def _rows(type: TensorType) -> TensorType:
+    """(..., m, n) as (rows, n)"""
+    *lead, last = concrete(type.known)
+    return TensorType((prod(lead), last), type.dtype)
 
 
 def product(

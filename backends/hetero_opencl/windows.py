@@ -16,6 +16,8 @@ from hetero_opencl import matmul, regions
 from hetero_opencl.plan import CELLS, Plan, Storage, index_type, names_of, scalars, table
 
 Ints = tuple[int, ...]
+UNIT = (1, 1, 1, 1, 1, 0, 0)  # an axis of one element, in the order of `_geometry`
+LINE = 64  # elements of a line of columns that one item of a processor copies: where it begins takes divisions
 COLUMNS_BYTES = 1 << 26  # of columns at once: a few samples of a large layer, a whole batch of a small one
 
 
@@ -24,18 +26,19 @@ def refuse(node: Node, types: Types, outs: Types) -> str:
     return "" if rank <= 3 else f"{node.op.name} over {rank} spatial axes has no OpenCL kernel"
 
 
-def _three(values: Ints, fill: int) -> Ints:
-    """Spatial attributes as three axes: a plane has one of size 1 before it."""
-    return (fill,) * (3 - len(values)) + tuple(values)
-
-
 def _geometry(node: Node, x: TensorType, kernel: Ints, out: TensorType) -> tuple[Ints, ...]:
-    """size, kernel, windows, stride, dilation, before: the struct Axes of the kernels"""
+    """size, kernel, windows, stride, dilation, before, after: the struct Axes of the kernels, for three axes
+
+    Axes of one element seen once go first, so that neighbours in memory lie along the last axis, where items move
+    many: a line as (n, 1) is one of (1, 1, n), a plane (1, h, w).
+    """
     attrs = node.attrs
-    return (
-        _three(concrete(x.known[2:]), 1), _three(kernel, 1), _three(concrete(out.known[2:]), 1),
-        _three(attrs["strides"], 1), _three(attrs["dilations"], 1), _three(attrs["pads_before"], 0),
+    lists = (
+        concrete(x.known[2:]), kernel, concrete(out.known[2:]), attrs["strides"], attrs["dilations"],
+        attrs["pads_before"], attrs["pads_after"],
     )  # fmt: skip
+    axes = [axis for axis in zip(*lists, strict=True) if axis[:3] != (1, 1, 1) or axis[5]]
+    return tuple(zip(*[UNIT] * (3 - len(axes)), *axes, strict=True))
 
 
 def conv(plan: Plan, node: Node) -> None:
@@ -52,6 +55,11 @@ def conv(plan: Plan, node: Node) -> None:
         _add_bias(plan, plan.input(node.inputs[2]), bias[0], to, out)
 
 
+def _group(size: Ints) -> Ints:
+    """Eight items that lie apart: along the lines of a plane, or along planes of one line."""
+    return (1, 8, 1) if size[1] > 1 else (1, 1, 8)
+
+
 def _directly(plan: Plan, node: Node, x: Storage, w: Storage, to: Storage, geometry: tuple[Ints, ...]) -> None:
     (out,) = plan.graph.out_types(node)
     samples, channels = concrete(plan.graph.in_types(node)[0].known[:2])
@@ -62,8 +70,8 @@ def _directly(plan: Plan, node: Node, x: Storage, w: Storage, to: Storage, geome
     windows = geometry[2]
     size = (-(-windows[2] // lanes), windows[0] * windows[1], samples * outputs)
     plan.launch(
-        text, "hetero_conv", size, (1, 8, 1), reads=(x, w), writes=(to,),
-        numbers=[*scalars([samples, channels, outputs, node.attrs["groups"]], kind), table(kind, *geometry)],
+        text, "hetero_conv", size, _group(size), reads=(x, w), writes=(to,),
+        numbers=[*scalars([samples, channels, outputs, node.attrs["groups"]], kind), table(kind, *geometry[:6])],
     )  # fmt: skip
 
 
@@ -94,13 +102,13 @@ def _columns(
     cells, windows = prod(geometry[1]), geometry[2]
     elements = planes * cells * prod(windows)
     index, kind = index_type(max(elements, prod(concrete(type.known))))
-    run = plan.style.run
+    run = LINE if plan.style.run > 1 else 1
     text = kernels.source("window_columns", {"T": CELLS[type.dtype.itemsize], "RUN": run, "INDEX": index})
     size = (-(-windows[2] // run), windows[0] * windows[1], planes * cells)
     begin = first * prod(concrete(type.known[1:]))
     plan.launch(
-        text, "hetero_window_columns", size, (1, 8, 1), reads=(x,), writes=(to,),
-        numbers=[*scalars([begin, planes], kind), table(kind, *geometry)],
+        text, "hetero_window_columns", size, _group(size), reads=(x,), writes=(to,),
+        numbers=[*scalars([begin, planes], kind), table(kind, *geometry[:6])],
     )  # fmt: skip
 
 
@@ -123,7 +131,7 @@ def pool(plan: Plan, node: Node) -> None:
     if out.size == 0:
         return
     mean = node.op.name == "avg_pool"
-    geometry = (*_geometry(node, x, node.attrs["kernel"], out), _three(node.attrs["pads_after"], 0))
+    geometry = _geometry(node, x, node.attrs["kernel"], out)
     planes, windows = prod(concrete(x.known[:2])), geometry[2]
     index, kind = index_type(prod(concrete(x.known)))
     least = "-INFINITY" if x.dtype.kind not in "iu" else str(np.iinfo(x.dtype).min)

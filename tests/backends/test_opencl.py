@@ -230,6 +230,34 @@ def test_transposes_of_any_size_agree(shape: tuple[int, ...]) -> None:
     agree(one(OPS["permute"], [x], {"axes": axes}), [x])
 
 
+@pytest.mark.parametrize("groups", [1, 4], ids=["columns", "depthwise"])
+@pytest.mark.parametrize("sides", [(150, 1), (1, 150), (9, 150, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_over_axes_of_one_element_agree(sides: tuple[int, ...], stride: int, groups: int) -> None:
+    """Such axes are moved aside, unless the kernel or the padding sees more of them. Batches are of two samples."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, *sides)).astype(np.float32)
+    for kernel, pad in ((tuple(min(n, 3) for n in sides), False), ((3,) * len(sides), True)):
+        w = rng.normal(size=(8, 4 // groups, *kernel)).astype(np.float32)
+        pads = tuple(int(pad or n > 1) for n in sides)
+        attrs = {"strides": (stride,) * len(sides), "dilations": (1,) * len(sides), "pads_before": pads,
+                 "pads_after": pads}  # fmt: skip
+        agree(one(OPS["conv"], [x, w], attrs | {"groups": groups}), [x, w])
+        attrs |= {"kernel": kernel}
+        agree(one(OPS["max_pool"], [x], attrs), [x])
+        agree(one(OPS["avg_pool"], [x], attrs | {"count_include_pad": True}), [x])
+        agree(one(OPS["avg_pool"], [x], attrs | {"count_include_pad": False}), [x])
+
+
+@pytest.mark.parametrize("rows", [(3, 2, 5), (2, 0, 5), (1, 7)], ids=str)
+@pytest.mark.parametrize("lead", [(), (1,), (1, 1)], ids=str)
+def test_many_rows_times_one_matrix_agree(rows: tuple[int, ...], lead: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    pair = [rng.normal(size=(*rows, 6)).astype(np.float32), rng.normal(size=(*lead, 6, 4)).astype(np.float32)]
+    for backend in (BACKEND, OpenCLBackend(ACCELERATOR)):
+        agree(one(OPS["matmul"], pair, {}), pair, backend)
+
+
 def test_sorting_many_elements_is_stable() -> None:
     x = np.random.default_rng(0).integers(0, 50, (2, 40_000, 2)).astype(np.int16)
     agree(one(OPS["argsort"], [x], {"axis": 1}), [x])
