@@ -64,3 +64,15 @@ class ConfigError(HeteroError, ValueError):
 
 class SingularError(HeteroError, ArithmeticError):
     """A matrix has no answer to what was asked: singular, or not positive definite."""
+
+
+# What NumPy raises at input that passed every check of ours.
+FOREIGN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
+
+
+def from_foreign(what: str, error: Exception) -> HeteroError:
+    """The error of ours that stands for one of FOREIGN; raise it from that one."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "too big" in text or "Maximum allowed" in text:
+        return DeviceError(f"{what}: no memory for its result: {text}", hint="run with a smaller batch")
+    return GraphError(f"{what} cannot be computed: {type(error).__name__}: {text}", hint="are its inputs as it wants?")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from hetero import dtype as dt
 from hetero.dim import Shape, Size, prod, show
 from hetero.dtype import DType
-from hetero.errors import AttributeValueError, GraphError
+from hetero.errors import FOREIGN, AttributeValueError, GraphError, HeteroError, from_foreign
 
 Array: TypeAlias = "NDArray[Any]"
 Attrs: TypeAlias = Mapping[str, Any]
@@ -160,19 +161,60 @@ class Op:
         return {k: attrs.get(k, default) for k, default in self.attrs.items()}
 
     def infer_types(self, types: Types, attrs: Attrs) -> Types:
-        """`infer` as a tuple."""
+        """`infer` as a tuple; another number of inputs than the op takes is an error."""
+        least, most = arity(self)
+        if not least <= len(types) <= most:
+            takes = f"{least}" if least == most else f"{least} or more" if most == MANY else f"{least} to {most}"
+            raise GraphError(f"{self.name} takes {takes} inputs, got {len(types)}")
         out = self.infer(*types, **attrs)
         return out if isinstance(out, tuple) else (out,)
 
     def evaluate(self, arrays: tuple[Array, ...], attrs: Attrs) -> tuple[Array, ...]:
-        """`reference` as a tuple of arrays (NumPy gives scalars for 0-d results)."""
-        out = self.reference(*arrays, **attrs)
+        """`reference` as a tuple of arrays (NumPy gives scalars for 0-d results); its errors as ours."""
+        try:
+            with np.errstate(all="ignore"):
+                out = self.reference(*arrays, **attrs)
+        except HeteroError:
+            raise
+        except FOREIGN as e:
+            raise from_foreign(self.name, e) from e
         if isinstance(out, tuple):
             return tuple(np.asarray(a) for a in out)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         return (np.asarray(out),)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+MANY = 1 << 30  # no bound on the number of inputs
+
+
+@cache
+def arity(op: Op) -> tuple[int, int]:
+    """The least and the largest number of inputs: what its rule, its reference and its decomposition all take."""
+    each = [_positional(op.infer), _positional(op.reference)]
+    if op.decompose is not None:
+        least, most = _positional(op.decompose)
+        each.append((least - 1, most - 1))  # without `emit`
+    return max(least for least, _ in each), min(most for _, most in each)
+
+
+def _positional(function: Any) -> tuple[int, int]:
+    """How many positional arguments `function` takes, at least and at most."""
+    if isinstance(function, np.ufunc):
+        return function.nin, function.nin
+    if isinstance(function, partial):
+        least, most = _positional(function.func)
+        return least - len(function.args), most - len(function.args)
+    function = getattr(function, "__wrapped__", function)  # NumPy's own functions stand behind a dispatcher
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return 0, MANY
+    least = code.co_argcount - len(function.__defaults__ or ())
+    return least, MANY if code.co_flags & _VARARGS else code.co_argcount
+
+
+_VARARGS = 0x04  # of a code object: it has *args
 
 
 class Table(Mapping[str, Op]):

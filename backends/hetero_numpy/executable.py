@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hetero.dim import concrete
-from hetero.errors import DeviceError, HeteroError
+from hetero.errors import FOREIGN, DeviceError, HeteroError, from_foreign
 from hetero.graph.ir import Graph, Node
 from hetero.graph.passes.fuse import fuse
 from hetero.graph.passes.memory import VIEWS, plan_memory
@@ -80,7 +80,11 @@ class NumpyExecutable:
             try:
                 step(values)
             except HeteroError as e:
-                raise e.at(node.label) from None
+                raise e.at(node.label) from e.__cause__
+            except MemoryError:
+                raise
+            except FOREIGN as e:
+                raise from_foreign(node.label, e) from e
             for i in dead:
                 values[i] = None
 
@@ -106,8 +110,7 @@ def _view(source: int, to: int, shape: tuple[int, ...], values: Values) -> None:
 
 
 def _reference(node: Node, values: Values) -> None:
-    with np.errstate(all="ignore"):
-        made = node.op.evaluate(tuple(values[i] for i in node.inputs), node.attrs)
+    made = node.op.evaluate(tuple(values[i] for i in node.inputs), node.attrs)
     for i, array in zip(node.outputs, made, strict=True):
         values[i] = array
 

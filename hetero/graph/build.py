@@ -64,7 +64,8 @@ class Builder:
 
     def constant(self, value: Any, dtype: DType | None = None) -> Ref:
         """A constant; the array is copied, so later changes to it do not reach the graph."""
-        array = np.array(value, dtype)
+        with np.errstate(all="ignore"):  # a number too large for the dtype is infinite
+            array = np.array(value, dtype)
         array.setflags(write=False)
         return self.share(array)
 
@@ -94,9 +95,12 @@ class Builder:
             refs = self._promote(op, tuple(inputs))
             types = op.infer_types(tuple(r.type for r in refs), full)
         except HeteroError as e:
-            raise e.at(name or where) from None
+            raise e.at(name or where) from e.__cause__
         if self.fold and self._foldable(op, refs, types):
-            made = op.evaluate(tuple(self.constants[r.index] for r in refs), full)
+            try:
+                made = op.evaluate(tuple(self.constants[r.index] for r in refs), full)
+            except HeteroError as e:
+                raise e.at(name or where) from e.__cause__
             return tuple(self.constant(a, t.dtype) for a, t in zip(made, types, strict=True))
         outs = tuple(self._new(t) for t in types)
         self.nodes.append(Node(op, tuple(r.index for r in refs), tuple(o.index for o in outs), full, where, name))

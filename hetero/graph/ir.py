@@ -193,7 +193,7 @@ class Graph:
             try:
                 made = node.op.evaluate(tuple(value[i] for i in node.inputs), node.attrs)
             except HeteroError as e:
-                raise e.at(node.label) from None
+                raise e.at(node.label) from e.__cause__
             value |= zip(node.outputs, made, strict=True)
         return tuple(value[p.value] for p in self.outputs)
 
@@ -252,9 +252,21 @@ def bind_sizes(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, 
         if not fits:
             known = f" with {', '.join(f'{k}={v}' for k, v in sizes.items())}" if sizes else ""
             wrong.append(f"input {name!r} wants shape {show(wanted)}, got {show(shape)}{known}")
+    wrong = wrong or list(_misfits(types, shapes, sizes))
     if wrong:
         raise ShapeError("; ".join(wrong), hint="reshape the array, or import the model with other dimensions")
     return sizes
+
+
+def _misfits(
+    types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]
+) -> Iterator[str]:
+    """Inputs whose computed sizes, like `2*batch`, are others than the arrays have."""
+    for name, shape in shapes.items():
+        bound = bind_shape(types[name].shape, sizes)
+        if bound is not None and any(not isinstance(n, Dim) and n != m for n, m in zip(bound, shape, strict=True)):
+            known = ", ".join(f"{k}={v}" for k, v in sizes.items())
+            yield f"input {name!r} wants shape {show(types[name].shape)}, got {show(shape)} with {known}"
 
 
 def _plain(size: Dim) -> str:

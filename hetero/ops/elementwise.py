@@ -36,6 +36,15 @@ def check_kinds(name: str, kinds: str, types: Types) -> None:
         )
 
 
+def check_wide(name: str, types: Types) -> None:
+    """Refuse floats of 16 bits, for which NumPy has no routine."""
+    narrow = [t.dtype.name for t in types if dt.is_float(t.dtype) and t.dtype.itemsize < 4]
+    if narrow:
+        raise DTypeError(
+            f"{name} wants floats of 32 or 64 bits, got {' and '.join(narrow)}", hint="cast first: x.astype('float32')"
+        )
+
+
 def _infer(name: str, kinds: str, result: Callable[[DType], DType]) -> Callable[..., TensorType]:
     def infer(*types: TensorType, **_: Any) -> TensorType:
         """(...), (...) -> broadcast(...)"""

@@ -16,7 +16,7 @@ from hetero.dim import concrete
 from hetero.dtype import DType
 from hetero.errors import AttributeValueError, ShapeError
 from hetero.op import REQUIRED, Arg, Array, Attrs, Cost, Op, Sample, TensorType, Types, define
-from hetero.ops.elementwise import check_kinds
+from hetero.ops.elementwise import check_kinds, check_wide
 from hetero.ops.indexing import check_axis
 
 NORMS = ("backward", "ortho", "forward")
@@ -62,6 +62,7 @@ def _fft(x: Array, *, axis: int, norm: str, inverse: bool) -> Array:
 
 def _rfft_infer(x: TensorType, *, axis: int, norm: str) -> TensorType:
     """float (..., n, ...) -> complex (..., n // 2 + 1, ...), the half that the other follows from"""
+    check_wide("rfft", (x,))
     n = _check("rfft", x, axis, norm, "f")
     return TensorType((*x.known[:axis], n // 2 + 1, *x.known[axis + 1 :]), complex_of(x.dtype))
 

@@ -14,14 +14,16 @@ from hetero import dtype as dt
 from hetero.dim import Shape, Size, broadcast, show
 from hetero.errors import AttributeValueError, ShapeError, SingularError
 from hetero.op import Arg, Array, Attrs, Cost, Emit, Op, Sample, TensorType, Types, Value, define
-from hetero.ops.elementwise import check_kinds
+from hetero.ops.elementwise import check_kinds, check_wide
 
 _SQUARE = (Sample((Arg((1, 1), 1, 2),)), Sample((Arg((3, 3)),)), Sample((Arg((2, 5, 5)),)), Sample((Arg((0, 3, 3)),)))
 
 
 def check_matrix(name: str, x: TensorType, *, square: bool = False, kinds: str = "fc") -> tuple[Shape, Size, Size]:
-    """(batch, m, n) of a stack of matrices, or an error."""
+    """(batch, m, n) of a stack of matrices, or an error; LAPACK has no floats of 16 bits."""
     check_kinds(name, kinds, (x,))
+    if kinds == "fc":
+        check_wide(name, (x,))
     shape = x.known
     if len(shape) < 2 or (square and shape[-1] != shape[-2]):
         raise ShapeError(f"{name} wants {'(..., n, n)' if square else '(..., m, n)'}, got {show(shape)}")

@@ -100,11 +100,10 @@ broadcast_to = define(
 )  # fmt: skip
 
 
-def _concat_infer(*types: TensorType, axis: int) -> TensorType:
+def _concat_infer(first: TensorType, *rest: TensorType, axis: int) -> TensorType:
     """(a, n), (b, n) along 0 -> (a + b, n)"""
-    (axis,) = normal_axes(axis, types[0].rank)
-    first = types[0]
-    for t in types[1:]:
+    (axis,) = normal_axes(axis, first.rank)
+    for t in rest:
         if t.dtype != first.dtype:
             raise DTypeError(f"concat wants one dtype, got {first.dtype.name} and {t.dtype.name}", hint="cast one")
         same = t.rank == first.rank and all(
@@ -112,7 +111,7 @@ def _concat_infer(*types: TensorType, axis: int) -> TensorType:
         )
         if not same:
             raise ShapeError(f"concat along axis {axis}: {show(first.known)} and {show(t.known)} differ elsewhere")
-    total = sum((t.known[axis] for t in types[1:]), first.known[axis])
+    total = sum((t.known[axis] for t in rest), first.known[axis])
     return first.with_shape((*first.known[:axis], total, *first.known[axis + 1 :]))
 
 
@@ -162,8 +161,14 @@ def _slice_infer(x: TensorType, *, starts: Ints, stops: Ints, steps: Ints) -> Te
 
 
 def _slice(x: Array, *, starts: Ints, stops: Ints, steps: Ints) -> Array:
-    cut = zip(starts, stops, steps, strict=True)
-    return x[tuple(slice(a, None if b < 0 else b, c) for a, b, c in cut)]
+    return x[tuple(map(_cut, starts, stops, steps))]
+
+
+def _cut(start: int, stop: int, step: int) -> slice:
+    """The elements of `range(start, stop, step)`: unlike in Python's slices, nothing counts from the end."""
+    if not range(start, stop, step):
+        return slice(0, 0)
+    return slice(start, None if stop < 0 else stop, step)
 
 
 slice_ = define(

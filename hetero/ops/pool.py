@@ -120,9 +120,10 @@ def _max_pool_indices(
     order = "F" if column_major else "C"
     here = np.arange(prod(spatial)).reshape(spatial, order=order)[None, None]
     values = _spans(x, *args, lowest(x.dtype))
-    flat = values.reshape(*values.shape[: -len(kernel)], -1)
+    cells = prod(kernel)  # -1 would not do where there are no elements
+    flat = values.reshape(*values.shape[: -len(kernel)], cells)
     places = _spans(here, *args, -1)
-    places = np.broadcast_to(places.reshape(*places.shape[: -len(kernel)], -1), flat.shape)
+    places = np.broadcast_to(places.reshape(*places.shape[: -len(kernel)], cells), flat.shape)
     best = np.where(places < 0, lowest(x.dtype), flat).argmax(-1)[..., None] if flat.size else flat[..., :1].astype(int)
     y = np.take_along_axis(flat, best, -1)[..., 0]
     index = np.take_along_axis(places, best, -1)[..., 0]

@@ -23,6 +23,7 @@ from onnx.backend.test.loader import load_model_tests
 from hetero import from_onnx
 from hetero.errors import HeteroError
 from hetero.graph.ir import Graph
+from hetero.testing.hostile import runs_or_is_refused
 
 EXAMPLES = int(os.environ.get("HETERO_FUZZ_EXAMPLES", "2000"))
 PARTS = 8
@@ -388,3 +389,42 @@ def test_fuzz_damaged_cases_of_every_operator_give_a_graph_or_a_hetero_error() -
         for _ in range(rng.choice([0, 1, 1, 2])):
             rng.choice(CASE_CHANGES)(model, rng)
         assert_a_graph_or_a_hetero_error(f"{case.name}, number {number}", model.SerializeToString())
+
+
+# -- what was accepted, run -----------------------------------------------------------------------------------------
+
+
+def accepted(data: bytes) -> Graph | None:
+    try:
+        return from_onnx(data)
+    except HeteroError:
+        return None
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_fuzz_damaged_files_that_are_accepted_run_or_are_refused(part: int) -> None:
+    made = [source() for source in (network, control)]
+    for number in range(part, EXAMPLES // 2, PARTS):
+        rng = random.Random(number)
+        graph = accepted(changed_fields(rng.choice(made), rng))
+        if graph is not None:
+            began = time.perf_counter()
+            runs_or_is_refused(f"number {number}", graph, rng)
+            assert time.perf_counter() - began < LIMIT_S, f"number {number} took too long"
+
+
+def test_fuzz_damaged_cases_of_every_operator_that_are_accepted_run_or_are_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # making some of the cases warns
+        cases = [case for case in load_model_tests(kind="node") if case.model is not None]
+    if not cases:
+        pytest.skip(f"onnx {onnx.__version__} keeps its cases in files")
+    for number in range(EXAMPLES // 2):
+        rng = random.Random(number)
+        case = rng.choice(cases)
+        model = with_stored_inputs(case, rng)
+        for _ in range(rng.choice([0, 1, 1, 2])):
+            rng.choice(CASE_CHANGES)(model, rng)
+        graph = accepted(model.SerializeToString())
+        if graph is not None:
+            runs_or_is_refused(f"{case.name}, number {number}", graph, rng)

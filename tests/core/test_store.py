@@ -20,6 +20,7 @@ from hetero.graph.ir import Graph
 from hetero.graph.store import load, save
 from hetero.op import TensorType
 from hetero.testing import random_graph
+from hetero.testing.hostile import runs_or_is_refused
 
 EXAMPLES = int(os.environ.get("HETERO_FUZZ_EXAMPLES", "2000"))
 
@@ -164,6 +165,24 @@ def test_fuzzed_programs_load_or_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "m", head | {"__metadata__": {"hetero_graph": json.dumps(changed)}}, rest)
         refused += not loads(tmp_path / "m")
     assert refused > EXAMPLES // 4
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_fuzzed_programs_that_load_run_or_are_refused(part: int, tmp_path: Path) -> None:
+    """What the reader lets pass gives results or a HeteroError when it runs."""
+    save(everything() if part == 0 else random_graph(part)[0], tmp_path / "g")
+    head, rest = header(tmp_path / "g")
+    program = json.loads(head["__metadata__"]["hetero_graph"])
+    ran = 0
+    for seed in range(part, EXAMPLES, 3):
+        rng = random.Random(seed)
+        changed = mutate(program, rng)
+        if rng.random() < 0.3:
+            changed = mutate(changed, rng)
+        write(tmp_path / "m", head | {"__metadata__": {"hetero_graph": json.dumps(changed)}}, rest)
+        if loads(tmp_path / "m"):
+            ran += runs_or_is_refused(f"program {part}, number {seed}", load(tmp_path / "m"), rng)
+    assert ran > EXAMPLES // 100
 
 
 def test_fuzzed_bytes_load_or_are_refused(tmp_path: Path) -> None:
