@@ -208,6 +208,9 @@ def _svdvals(x: Array) -> Array:
 def _pinv_infer(x: TensorType, rtol: TensorType) -> TensorType:
     """(..., m, n), relative cut-off (...) -> (..., n, m)"""
     batch, m, n = check_matrix("pinv", x)
+    check_kinds("pinv", "f", (rtol,))
+    if broadcast(batch, rtol.known) != batch:
+        raise ShapeError(f"pinv wants a cut-off that broadcasts to {show(batch)}, got {show(rtol.known)}")
     return x.with_shape((*batch, n, m))
 
 
