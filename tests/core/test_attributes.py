@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hetero import dtype as dt
-from hetero.errors import GraphError
+from hetero.errors import DeviceError, GraphError, HeteroError
 from hetero.graph.attributes import KINDS, faults, kinds
 from hetero.graph.ir import Graph, Node, Port
 from hetero.op import OPS, TensorType
@@ -41,3 +42,25 @@ def test_an_attribute_of_another_kind_makes_a_graph_invalid(op: str, attrs: dict
 def test_numpy_numbers_are_numbers() -> None:
     node = Node(OPS["sum"], (0,), (1,), {"axes": (np.int64(0),), "keepdims": np.bool_(True)})
     assert list(faults(node)) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(ValueError("no such axis"), GraphError), (MemoryError(), DeviceError), (IndexError("3"), GraphError),
+     (ValueError("array is too big; `arr.size * arr.dtype.itemsize` is larger"), DeviceError)],
+)  # fmt: skip
+def test_what_numpy_raises_is_told_with_the_node_and_the_cause(raised: Exception, told: type[HeteroError]) -> None:
+    def fails(x: Any) -> Any:
+        raise raised
+
+    node = Node(replace(OPS["tanh"], reference=fails), (0,), (1,), {}, "", "the_node")
+    graph = Graph((node,), (X, X), (Port("x", 0),), (Port("y", 1),))
+    with pytest.raises(told, match="the_node") as e:
+        graph.evaluate(np.zeros((2, 3), "float32"))
+    assert e.value.__cause__ is raised
+
+
+def test_another_number_of_inputs_than_the_op_takes_is_refused() -> None:
+    for op, types, takes in (("add", (X,), "2"), ("tanh", (X, X), "1"), ("real", (), "1"), ("concat", (), "1 or more")):
+        with pytest.raises(GraphError, match=f"{op} takes {takes} inputs, got {len(types)}"):
+            OPS[op].infer_types(types, {"axis": 0} if op == "concat" else {})
