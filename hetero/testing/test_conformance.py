@@ -137,6 +137,17 @@ def test_special_values_go_through(device: Device) -> None:
         assert_agrees(one_op(OPS[name], [TensorType(a.shape, a.dtype)] * 2, {}), (a, b), device)
 
 
+def test_zeros_keep_their_signs(device: Device) -> None:
+    x = np.array([0.0, -0.0, 0.3, -0.3, -0.5], "float32")
+    for name in ("abs", "negative", "sign", "floor", "ceil", "trunc", "round", "sqrt", "tanh", "sin", "square"):
+        graph = one_op(OPS[name], [TensorType(x.shape, x.dtype)], {})
+        with np.errstate(invalid="ignore"):
+            (want,) = graph.evaluate(x)
+        (got,) = run_graph(graph, (x,), device)
+        zero = want == 0
+        assert np.array_equal(np.signbit(got[zero]), np.signbit(want[zero])), f"{device} {name}: {got}, not {want}"
+
+
 def test_an_output_may_be_an_input_a_constant_or_twice_the_same(device: Device) -> None:
     builder = Builder("ports", track=False)
     x = builder.input("x", TensorType((4,), dt.float32))

@@ -44,7 +44,7 @@ def _called(*names: str) -> dict[str, dict[str, str]]:
 
 
 _ZERO, _ONE, _A_ZERO = "SPLAT({T}, 0)", "SPLAT({T}, 1)", "SPLAT({A}, 0)"
-_SIGN = f"PICK({{a}} > {_ZERO}, {_ONE}, PICK({{a}} < {_ZERO}, SPLAT({{T}}, -1), {{a}}))"
+_SIGN = f"PICK({{a}} > {_ZERO}, {_ONE}, PICK({{a}} < {_ZERO}, SPLAT({{T}}, -1), {{a}} + {_ZERO}))"  # -0 + 0 is 0
 _OUTSIDE = f"({{b}} < {_ZERO}) | ({{b}} >= SPLAT({{T}}, 8 * sizeof({{T}})))"  # a shift by all bits or more
 _LAST_BIT = "SPLAT({T}, 8 * sizeof({T}) - 1)"
 _FLAG = {"1": "SPLAT(u8, 1)", "0": "SPLAT(u8, 0)"}
