@@ -13,6 +13,7 @@ recorder = Console(record=True, width=128, highlight=False, force_terminal=True)
 
 def main() -> None:
     command.console = lambda: recorder
+    command.track = lambda names, *_, **__: names  # a progress bar is gone when the command has ended
     recorder.print("$ hetero demo", style="bold")
     command.demo(None, json=False)
     Path("docs/demo.svg").write_text(recorder.export_svg(title="hetero demo"), "utf-8")

@@ -49,6 +49,18 @@ class Result:
         return not self.missing
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that was asked, and what everybody answered."""
+
+    paths: Sequence[Path]
+    names: list[str]  # by ONNX Runtime
+    wanted: Array  # its scores
+    magika: list[str]
+    results: Sequence[Result]
+    problems: list[str]
+
+
 def demo(
     files: Annotated[list[Path] | None, typer.Argument(help="Files to classify (default: hetero's own).")] = None,
     json: Json = False,
@@ -57,7 +69,17 @@ def demo(
 
     Example: hetero demo README.md /bin/ls
     """
-    paths = _checked(files) if files else own_files()
+    outcome = ask_everybody(_checked(files) if files else own_files(), quiet=json)
+    if json:
+        print_json(_report(outcome))
+    else:
+        _show(outcome)
+    if outcome.problems:
+        raise typer.Exit(1)
+
+
+def ask_everybody(paths: Sequence[Path], *, quiet: bool) -> Outcome:
+    """ONNX Runtime, magika and every backend on the same files."""
     model = open_model()
     inputs = np.stack([model.features(p) for p in paths])
     wanted = model.ask_onnxruntime(inputs)
@@ -65,15 +87,10 @@ def demo(
     magika = [model.ask_magika(p) for p in paths]
     results = [
         _measure(name, model, inputs, wanted)
-        for name in track(registry.available(), "running", console=console(), transient=True, disable=json)
+        for name in track(registry.available(), "running", console=console(), transient=True, disable=quiet)
     ]
     problems = disagreements(paths, results, names, magika) + own_error(model, paths, inputs, wanted, results)
-    if json:
-        print_json(_report(paths, results, names, wanted, magika, problems))
-    else:
-        _show(paths, results, names, wanted, magika, problems)
-    if problems:
-        raise typer.Exit(1)
+    return Outcome(paths, names, wanted, magika, results, problems)
 
 
 def own_files() -> list[Path]:
@@ -158,20 +175,13 @@ def own_error(
     ]
 
 
-def _report(
-    paths: Sequence[Path],
-    results: Sequence[Result],
-    names: list[str],
-    wanted: Array,
-    magika: list[str],
-    problems: list[str],
-) -> dict[str, Any]:
+def _report(o: Outcome) -> dict[str, Any]:
     return {
-        "files": [str(p) for p in paths],
-        "onnxruntime": [{"label": n, "score": float(s)} for n, s in zip(names, np.max(wanted, axis=1), strict=True)],
-        "magika": magika,
-        "agree": not problems,
-        "problems": problems,
+        "files": [str(p) for p in o.paths],
+        "onnxruntime": [{"label": n, "score": float(s)} for n, s in zip(o.names, np.max(o.wanted, axis=1), strict=True)],
+        "magika": o.magika,
+        "agree": not o.problems,
+        "problems": o.problems,
         "backends": [
             {
                 "device": r.device, "ran": r.ran, "missing": r.missing,
@@ -181,25 +191,20 @@ def _report(
                 "inferences_counted": REPEATS, "ops": r.stats.ops, "fallbacks": r.stats.fallback_count,
                 "copied_bytes": r.stats.copied_bytes,
             }
-            for r in results
+            for r in o.results
         ],
     }  # fmt: skip
 
 
-def _show(
-    paths: Sequence[Path],
-    results: Sequence[Result],
-    names: list[str],
-    wanted: Array,
-    magika: list[str],
-    problems: list[str],
-) -> None:
+def _show(o: Outcome) -> None:
     out = console()
-    ran = [r for r in results if r.ran]
+    ran = [r for r in o.results if r.ran]
     table = Table("file", "ONNX Runtime", "magika", *[r.device for r in ran], box=None, pad_edge=False)
-    for k, path in enumerate(paths):
+    for k, path in enumerate(o.paths):
         ours = [f"{r.labels[k]} {r.scores[k]:.4f}" for r in ran]
-        table.add_row(path.name, f"{names[k]} {float(np.max(wanted[k])):.4f}", magika[k] or "(by its rules)", *ours)
+        table.add_row(
+            path.name, f"{o.names[k]} {float(np.max(o.wanted[k])):.4f}", o.magika[k] or "(by its rules)", *ours
+        )
     out.print(table)
     out.print()
     table = Table("backend", "largest difference", "one inference", "copied per inference", "ops per inference",
@@ -212,15 +217,15 @@ def _show(
         )
         table.add_row(r.device, f"{r.worst:.2g}", f"{seconds_text(r.seconds)} (measured)", copied, ops)
     out.print(table)
-    for r in results:
+    for r in o.results:
         if not r.ran:
             out.print(f"\n{r.device} did not run: {r.missing}", markup=False)
     out.print()
-    if problems:
+    if o.problems:
         out.print("[red]They do not agree:[/red]")
-        for problem in problems:
+        for problem in o.problems:
             out.print(f"  {problem}", markup=False)
     else:
         out.print(
-            f"{len(ran)} backends, ONNX Runtime and magika agree on {len(paths)} files, scores within {TOLERANCE:g}."
+            f"{len(ran)} backends, ONNX Runtime and magika agree on {len(o.paths)} files, scores within {TOLERANCE:g}."
         )
