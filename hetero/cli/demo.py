@@ -178,7 +178,7 @@ def own_error(
 def _report(o: Outcome) -> dict[str, Any]:
     return {
         "files": [str(p) for p in o.paths],
-        "onnxruntime": [{"label": n, "score": float(s)} for n, s in zip(o.names, np.max(o.wanted, axis=1), strict=True)],
+        "onnxruntime": [{"label": n, "score": float(s)} for n, s in zip(o.names, o.wanted.max(axis=1), strict=True)],
         "magika": o.magika,
         "agree": not o.problems,
         "problems": o.problems,
