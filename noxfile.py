@@ -14,7 +14,7 @@ import sys
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "conformance", "bench"]
+nox.options.sessions = ["lint", "types", "bench", "tests", "conformance"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
