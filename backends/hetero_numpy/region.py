@@ -21,7 +21,7 @@ from hetero.op import Array
 from hetero_numpy import threads
 from hetero_numpy.into import Into, into
 
-BLOCK = 1 << 16  # elements: 256 KiB of float32, three of which fit a 1 MiB level-2 cache
+BLOCK = 1 << 17  # elements: 512 KiB of float32
 PARALLEL = 1 << 18  # elements of a region from which more than one thread pays
 
 NOT_IN_PLACE = frozenset({"where"})  # they write the output before they have read every input
