@@ -20,8 +20,9 @@ from hetero.graph.check import absurd_sizes
 from hetero.graph.ir import Graph, Node, Port
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose
-from hetero.op import Array, TensorType, Types
+from hetero.op import Array, Types
 from hetero.spi import Backend, Buffer, Device, Executable, Missing, unsupported
+from hetero.transfer import move
 
 _log = logging.getLogger("hetero")
 
@@ -113,19 +114,6 @@ class _Held:
         return places[device]
 
 
-def move(buffer: Buffer, type: TensorType, source: Device, to: Device) -> Buffer:
-    """A copy of the buffer on another device, by way of the host, counted."""
-    if source == to:
-        return buffer
-    array = buffer if source.host else registry.load(source.backend).to_host(buffer, type, source)
-    if not source.host:
-        counters.count_copy(source.name, "host", array.nbytes)
-    if to.host:
-        return array
-    counters.count_copy("host", to.name, array.nbytes)
-    return registry.load(to.backend).from_host(array, to)
-
-
 def compile(graph: Graph, device: Device, fallback: str | None = None) -> Program:
     """`graph`, which must be static, ready to run on `device`."""
     backend = registry.load(device.backend)
@@ -155,13 +143,17 @@ def _made(program: Program) -> Program:
 
 
 def _refuse_absurd(graph: Graph, device: Device) -> None:
-    """What no machine holds, and what this device does not, is told before anything runs."""
+    """What no machine holds, and what this device does not, is told before anything is compiled.
+
+    The memory plan is only asked for where all values together would not fit: for most graphs they do.
+    """
     wrong = list(absurd_sizes(graph))
     if wrong:
         raise ShapeError(f"{graph.name}: {'; '.join(wrong)}", hint="is a dimension of the model damaged?")
-    if device.memory_bytes and graph.peak_bytes > device.memory_bytes:
+    room = device.memory_bytes
+    if room and sum(t.nbytes for t in graph.types) > room and graph.peak_bytes > room:
         raise DeviceError(
-            f"{graph.name} needs {graph.peak_bytes} bytes beside its inputs, {device} has {device.memory_bytes}",
+            f"{graph.name} needs {graph.peak_bytes} bytes beside its inputs, {device} has {room}",
             hint="run it with a smaller batch, or on a larger device",
         )
 

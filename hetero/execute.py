@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hetero import config, counters, registry
-from hetero.compile import Program, compile, move
+from hetero import config, counters
+from hetero.compile import Program, compile
 from hetero.errors import BackendError, DTypeError, GraphError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, bind_sizes, canonical
@@ -18,28 +18,13 @@ from hetero.op import Array, Attrs, Op, TensorType, Types
 from hetero.select import current_device, device_of
 from hetero.spi import Buffer, Device
 from hetero.stages import run_in_stages
+from hetero.transfer import download, upload
 
 PROGRAMS = 1024  # compiled eager ops kept
 SHAPES = 32  # compiled specialisations kept for each graph
 
 _programs: OrderedDict[Any, Program] = OrderedDict()
 _lock = RLock()
-
-
-def upload(array: Array, device: Device) -> Buffer:
-    """A buffer on `device` with a copy of `array`, counted unless the device is the host itself."""
-    if not device.host:
-        counters.count_copy("host", device.name, array.nbytes)
-    return registry.load(device.backend).from_host(array, device)
-
-
-def download(buffer: Buffer, type: TensorType, device: Device) -> Array:
-    """The buffer's value on the host, counted unless it is there already."""
-    if device.host:
-        return buffer
-    array = registry.load(device.backend).to_host(buffer, type, device)
-    counters.count_copy(device.name, "host", array.nbytes)
-    return array
 
 
 def call(
@@ -145,4 +130,4 @@ def _as_array(value: Any, type: TensorType) -> Array:
         raise DTypeError(f"{value!r:.80} is no {type}: {e}") from e
 
 
-__all__ = ["call", "check_feed", "current_device", "device_of", "download", "move", "program_for", "run", "upload"]
+__all__ = ["call", "check_feed", "current_device", "device_of", "download", "program_for", "run", "upload"]

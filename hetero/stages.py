@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TypeAlias
 
-from hetero import counters, registry
+from hetero import counters
 from hetero.compile import Program, compile
 from hetero.errors import BackendError, GraphError
 from hetero.graph.build import compact
@@ -23,6 +23,7 @@ from hetero.graph.ir import Graph, Node, Port, bind_sizes, canonical
 from hetero.graph.specialize import needs, specialize
 from hetero.op import Array, TensorType
 from hetero.spi import Device
+from hetero.transfer import download, upload
 
 LIMIT = 100_000  # stages: a loop in a model may take one each; more is taken for one that never ends
 STAGES = 128  # kept for each graph, the last used ones; a run with more stages than that is not helped by them
@@ -195,21 +196,9 @@ def _run_part(stage: Stage, arrays: Mapping[str, Array], device: Device) -> dict
     """The values that the stage gives, on the host."""
     if stage.program is None:
         return {}
-    backend = registry.load(device.backend)
-    buffers = stage.program(*[_upload(arrays[n], device) for n in stage.takes])
+    buffers = stage.program(*[upload(arrays[n], device) for n in stage.takes])
     types = stage.program.graph.output_types.values()
-    out: dict[int, Array] = {}
-    for i, buffer, type in zip(stage.gives, buffers, types, strict=True):
-        out[i] = buffer if device.host else backend.to_host(buffer, type, device)
-        if not device.host:
-            counters.count_copy(device.name, "host", out[i].nbytes)
-    return out
-
-
-def _upload(array: Array, device: Device) -> object:
-    if not device.host:
-        counters.count_copy("host", device.name, array.nbytes)
-    return registry.load(device.backend).from_host(array, device)
+    return {i: download(b, t, device) for i, b, t in zip(stage.gives, buffers, types, strict=True)}
 
 
 def _run_dynamic(

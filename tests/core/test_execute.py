@@ -148,6 +148,14 @@ def test_an_absurd_dimension_is_an_error_not_a_crash() -> None:
         graph.run({"x": np.float32(1)})
 
 
+def test_more_than_the_device_has_is_refused_before_it_is_compiled() -> None:
+    builder = Builder("large")
+    x = builder.input("x", TensorType((), dt.float32))
+    graph = builder.build({"y": builder("exp", builder("broadcast_to", x, shape=(2**42,)))})
+    with pytest.raises(DeviceError, match=r"large needs \d+ bytes beside its inputs, numpy:0 has \d+"):
+        graph.run({"x": np.float32(1)})
+
+
 def run_python(code: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=os.environ | env, check=True
