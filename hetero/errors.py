@@ -62,6 +62,14 @@ class ConfigError(HeteroError, ValueError):
     """A setting or an environment variable holds a value that means nothing."""
 
 
+class ProfileError(HeteroError, ValueError):
+    """A profile, link, topology or task graph says something impossible, or lacks what it must have."""
+
+
+class PlanError(HeteroError, ValueError):
+    """No plan meets what was asked: the ops and the constraints that leave them nowhere to go."""
+
+
 class SingularError(HeteroError, ArithmeticError):
     """A matrix has no answer to what was asked: singular, or not positive definite."""
 
