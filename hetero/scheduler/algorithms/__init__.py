@@ -1,0 +1,1 @@
+"""Ways to find a schedule; each takes a Problem and gives devices and an order, judged by the one simulator."""
