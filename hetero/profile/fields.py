@@ -78,3 +78,12 @@ LIMITS = {
     "dense_inputs": Field("1", positive=True),
     "nodes": Field("1", positive=True),
 }
+
+LINK = {
+    "byte_per_s": Field("B/s", positive=True),
+    "latency_s": Field("s"),  # one way
+    "joule_per_byte": Field("J/B"),  # both ends together
+}
+DUPLEX = ("full", "half", "simplex")
+TIERS = ("central", "edge")
+STATIC = ("always", "busy")

@@ -51,7 +51,7 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True)
 class Spiking:
-    """What events cost on a chip that computes with spikes. Static power is `static_w` of the profile, never in these."""
+    """What events cost on a chip that computes with spikes. Static power is the profile's, never in these."""
 
     joule_per_synaptic_event: Quantity | None = None
     joule_per_neuron_update: Quantity | None = None

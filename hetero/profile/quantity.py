@@ -91,3 +91,11 @@ class Quantity:
     @property
     def interval(self) -> Interval:
         return Interval(self.low, self.value, self.high)
+
+
+GIVEN = "given"
+
+
+def given(value: float, unit: str, uncertainty: float = 0.0, note: str = "") -> Quantity:
+    """A quantity made in code, in the base unit, that no document stands behind: its source is "given"."""
+    return Quantity(float(value), unit, GIVEN, 2025, "estimated", uncertainty, note)

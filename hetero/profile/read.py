@@ -41,7 +41,7 @@ def from_table(table: dict[str, Any], file: str) -> Profile:
     main = top.quantities(MAIN)
     _check_unknown(top, main)
     made = Profile(
-        name=_plain_name(top),
+        name=plain_name(top),
         title=top.take("title", str),
         kind=top.name("kind", KINDS),
         year=top.year(),
@@ -75,7 +75,7 @@ def read_sources(top: Section) -> dict[str, Source]:
     return sources
 
 
-def _plain_name(top: Section) -> str:
+def plain_name(top: Section) -> str:
     name = top.take("name", str)
     if top.has("name") and not is_name(name):
         top.complain("name", f"wants lower-case letters, digits and dashes, got {show(name)}")

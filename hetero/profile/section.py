@@ -126,6 +126,15 @@ class Section:
             self.complain(key, f"names {show(text)} twice")
         return tuple(texts)
 
+    def names_of_two(self, key: str) -> tuple[str, str]:
+        """A list of exactly two texts."""
+        found = self.take(key, list)
+        if len(found) == 2 and all(type(x) is str for x in found):
+            return found[0], found[1]
+        if self.has(key):
+            self.complain(key, f"wants the names of two nodes, got {show(found)}")
+        return "", ""
+
     def _one_of(self, key: str, text: str, known: tuple[str, ...]) -> str:
         if known and text not in known:
             self.complain(key, f"{show(text)} is not one of {', '.join(known)}")
