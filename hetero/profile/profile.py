@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
-from hetero.profile.quantity import Quantity
+from hetero.profile.quantity import Interval, Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,19 @@ class Profile:
         """Every value of the profile with its key path."""
         for f in fields(self):
             yield from _walk(f.name, getattr(self, f.name))
+
+    @property
+    def dynamic_w(self) -> Interval | None:
+        """The power that full load adds to static_w. Powers of different scopes (a chip's load, a board's idling) do
+        not subtract cleanly: the high end is then the whole of active_w."""
+        if self.active_w is None:
+            return None
+        load = self.active_w.interval
+        if self.static_w is None:
+            return load
+        idle, same = self.static_w.interval, self.static_w.scope == self.active_w.scope
+        mid = max(0.0, load.mid - idle.mid)
+        return Interval(max(0.0, load.low - idle.high), mid, max(mid, load.high - idle.low) if same else load.high)
 
     @property
     def best_dtype(self) -> str | None:
