@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hetero.errors import PlanError
 from hetero.scheduler.taskgraph import Floats, Ints
@@ -50,15 +51,15 @@ class Objective:
         return not self.weights.keys() & {"latency", "throughput"}
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """One tensor over one link."""
+class Send(NamedTuple):
+    """One tensor over one link; the hops of one sending follow each other."""
 
     tensor: int
     link: int
     start_s: float
     end_s: float  # the link is free again
     arrival_s: float  # latency later
+    destination: int  # the device that it is sent to, by this hop or a later one
 
 
 @dataclass(frozen=True, slots=True, eq=False)

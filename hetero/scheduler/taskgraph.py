@@ -18,6 +18,7 @@ from hetero.errors import ProfileError
 
 if TYPE_CHECKING:
     from hetero.scheduler.constraints import Allowed
+    from hetero.scheduler.flat import Flat
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -170,6 +171,13 @@ class TaskGraph:
         from hetero.scheduler.constraints import constrain
 
         return constrain(self)
+
+    @cached_property
+    def flat(self) -> Flat:
+        """What the simulator and the algorithms read; a PlanError when a task has nowhere to go."""
+        from hetero.scheduler.flat import flatten
+
+        return flatten(self)
 
     # -- variants -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,246 @@
+"""What happens when tasks run where they are put, in the order given: the one judge of every schedule.
+
+Tasks are decided one by one. Each input that is not yet on the task's device is sent hop by hop along its route (store
+and forward). On a link with a queue a transfer takes the earliest idle gap that is long enough, not before it is ready,
+so it may pass transfers that were decided before it; 0 bytes never wait. The link is free again when the last byte has
+left, and the tensor arrives a latency later. A tensor is sent once to each device that reads it; passing through a
+device on the way to another does not make it available there. Then the task starts when its device is free and all
+inputs are there, and, where the peak power of all devices is limited, when the power suffices.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from hetero.errors import PlanError
+from hetero.scheduler.costs import costs, in_order
+from hetero.scheduler.flat import Flat
+from hetero.scheduler.limits import static_w, violations
+from hetero.scheduler.memory import SendArrays, peak_memory
+from hetero.scheduler.solution import Schedule, Send
+from hetero.scheduler.taskgraph import INF, SHOWN, Floats, Ints, TaskGraph
+
+
+class Timeline(NamedTuple):
+    """When each task starts and finishes."""
+
+    makespan_s: float
+    start_s: list[float]
+    finish_s: list[float]
+
+
+class Queue:
+    """The transfers of one link queue: its idle gaps, in order, and when it falls idle for good."""
+
+    __slots__ = ("ends", "free", "starts")
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self.ends: list[float] = []
+        self.free = 0.0
+
+    def find(self, ready: float, length: float) -> float:
+        """The earliest start of a transfer, without taking it."""
+        if ready >= self.free:
+            return ready
+        starts, ends = self.starts, self.ends
+        for k in range(bisect_left(ends, ready + length), len(ends)):
+            at = starts[k] if starts[k] > ready else ready
+            if at + length <= ends[k]:
+                return at
+        return self.free
+
+    def take(self, ready: float, length: float) -> float:
+        """The earliest start of a transfer, which then occupies the link."""
+        free = self.free
+        if ready >= free:
+            if ready > free:
+                self.starts.append(free)
+                self.ends.append(ready)
+            self.free = ready + length
+            return ready
+        starts, ends = self.starts, self.ends
+        for k in range(bisect_left(ends, ready + length), len(ends)):
+            at = starts[k] if starts[k] > ready else ready
+            if at + length <= ends[k]:
+                self._split(k, at, at + length)
+                return at
+        self.free = free + length
+        return free
+
+    def _split(self, k: int, at: float, end: float) -> None:
+        """Cut [at, end) out of gap `k`."""
+        starts, ends = self.starts, self.ends
+        before, after = at > starts[k], end < ends[k]
+        if before and after:
+            starts.insert(k + 1, end)
+            ends.insert(k, at)
+        elif before:
+            ends[k] = at
+        elif after:
+            starts[k] = end
+        else:
+            del starts[k], ends[k]
+
+
+class Power:
+    """What the running tasks draw together, as a step function of time."""
+
+    __slots__ = ("limit", "times", "watts")
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit * (1 + 1e-12)  # room for the rounding of sums
+        self.times: list[float] = [0.0]
+        self.watts: list[float] = [0.0]  # from each of the times to the next
+
+    def take(self, ready: float, length: float, watts: float) -> float:
+        """The earliest start at which the power suffices to the end; a task that never fits starts at once."""
+        if watts <= 0 or length <= 0:
+            return ready
+        at, k = ready, bisect_right(self.times, ready) - 1
+        while k < len(self.times) and self.times[k] < at + length:
+            if self.watts[k] + watts > self.limit >= watts:
+                at = self.times[k + 1]  # the last step is 0, so there is a next one
+            k += 1
+        first, last = self._step(at), self._step(at + length)
+        for k in range(first, last):
+            self.watts[k] += watts
+        return at
+
+    def _step(self, time: float) -> int:
+        """The number of the step that begins at `time`, made if need be."""
+        k = bisect_left(self.times, time)
+        if k == len(self.times) or self.times[k] != time:
+            self.times.insert(k, time)
+            self.watts.insert(k, self.watts[k - 1])
+        return k
+
+
+def decode(
+    flat: Flat, device: Sequence[int], order: Sequence[int], sends: list[Send] | None = None, stop_s: float = INF
+) -> Timeline | None:
+    """The times of one schedule; None where a tensor has no way, or once a task finishes after `stop_s`.
+
+    `sends` collects the transfers. This is the fast evaluator and the full one: there is no other in Python.
+    """
+    in_start, in_tensor, producer, size, base, hops, seconds, watts = flat.lists
+    count = flat.count
+    start, finish = [0.0] * flat.n, [0.0] * flat.n
+    free = [0.0] * count
+    queues = [Queue() for _ in range(flat.queues)]
+    power = Power(flat.power_w) if flat.power_w < INF else None
+    arrived: dict[int, float] = {}
+    makespan = 0.0
+    for i in order:
+        p = device[i]
+        at = free[p]
+        for t in in_tensor[in_start[i] : in_start[i + 1]]:
+            source = producer[t]
+            home = device[source]
+            if home == p:
+                there = finish[source]
+            else:
+                there = arrived.get(t * count + p, -1.0)
+                if there < 0:
+                    route = hops[base[t] + home * count + p]
+                    if route is None:
+                        return None
+                    there = finish[source]
+                    for link, q, rate, latency in route:
+                        length = size[t] / rate
+                        begin = queues[q].take(there, length) if q >= 0 and length > 0 else there
+                        there = begin + length + latency
+                        if sends is not None:
+                            sends.append(Send(t, link, begin, begin + length, there, p))
+                    arrived[t * count + p] = there
+            if there > at:
+                at = there
+        length = seconds[i][p]
+        if power is not None:
+            at = power.take(at, length, watts[i][p])
+        start[i] = at
+        finish[i] = free[p] = at = at + length
+        if at > makespan:
+            makespan = at
+            if at > stop_s:
+                return None
+    return Timeline(makespan, start, finish)
+
+
+def simulate(g: TaskGraph, device: Ints, order: Ints) -> Schedule:
+    """The full record of a schedule; a PlanError where it puts a task or a tensor where it must not be."""
+    flat = g.flat
+    device, order = np.asarray(device, np.int64), np.asarray(order, np.int64)
+    _refuse(g, flat, device, order)
+    sends: list[Send] = []
+    times = decode(flat, device.tolist(), order.tolist(), sends)
+    assert times is not None, "every way was checked"
+    start, finish = np.array(times.start_s), np.array(times.finish_s)
+    cost = costs(flat, device)
+    schedule = Schedule(
+        device=device,
+        order=order,
+        start_s=start,
+        finish_s=finish,
+        sends=tuple(sends),
+        latency_s=times.makespan_s,
+        serial_s=cost.serial_s,
+        period_s=cost.period_s,
+        dynamic_j=in_order(cost.dynamic_j),
+        transfer_j=cost.transfer_j,
+        static_j=static_w(g) * times.makespan_s,
+        money=cost.money,
+        peak_byte=peak_memory(flat, device, start, finish, arrays(sends)),
+        peak_w=static_w(g) + _peak(start, finish, flat.watts[np.arange(flat.n), device]),
+    )
+    return replace(schedule, violations=tuple(violations(g, schedule, cost.dynamic_j)))
+
+
+def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
+    """A PlanError for what is not a schedule at all."""
+    n = flat.n
+    if device.shape != (n,) or device.min(initial=0) < 0 or device.max(initial=0) >= flat.count:
+        raise PlanError(f"device wants {n} numbers of devices below {flat.count}, got {device!r}")
+    place = np.full(n, -1, np.int64)
+    if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
+        raise PlanError(f"order wants each of the {n} tasks once")
+    place[order] = np.arange(n)
+    source, target, tensor = flat.edges
+    early = np.flatnonzero(place[source] > place[target])
+    mask = g.allowed.mask
+    wrong = np.flatnonzero(~mask[np.arange(n), device])
+    apart = np.flatnonzero(device != device[flat.group])
+    route = (flat.tensor_zone[tensor] * flat.count + device[source]) * flat.count + device[target]
+    cut = np.flatnonzero(~flat.has_route[route]) if len(route) else route
+    name = g.device_names
+    problems = [
+        *(f"{g.tasks[target[e]]!r} comes before {g.tasks[source[e]]!r}, which it reads from" for e in early),
+        *(f"{g.tasks[i]!r} may not run on {name[device[i]]}" for i in wrong),
+        *(f"{g.tasks[i]!r} must run with {g.tasks[flat.group[i]]!r}" for i in apart),
+        *(
+            f"{g.tensor_name(tensor[e])!r} has no way from {name[device[source[e]]]} to {name[device[target[e]]]}"
+            for e in cut
+        ),
+    ]
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise PlanError("not a schedule\n" + "\n".join(f"  - {p}" for p in [*problems[:SHOWN], *more]))
+
+
+def arrays(sends: Sequence[Send]) -> SendArrays:
+    """Sends field by field."""
+    table = np.array(sends, np.float64).reshape(-1, 6).T
+    tensor, link, to = (table[k].astype(np.int64) for k in (0, 1, 5))
+    return SendArrays(tensor, link, table[2], table[3], table[4], to)
+
+
+def _peak(start: Floats, finish: Floats, watts: Floats) -> float:
+    """The most that tasks draw together; one that ends when another starts does not meet it."""
+    time = np.concatenate((finish, start))
+    change = np.concatenate((-watts, watts))
+    return max(0.0, float(np.cumsum(change[np.lexsort((change, time))]).max(initial=0.0)))
