@@ -27,6 +27,14 @@ class Lists(NamedTuple):
     watts: list[list[float]]
 
 
+class Level(NamedTuple):
+    """Readings whose producers have the same level, sorted by producer."""
+
+    edge: Ints  # numbers in `Flat.edges`
+    source: Ints  # each producer once
+    first: Ints  # where each producer's readings begin in `edge`
+
+
 @dataclass(frozen=True, eq=False)
 class Flat:
     """`n` tasks, `count` devices. Routes are numbered zone * P * P + from * P + to."""
@@ -114,11 +122,18 @@ class Flat:
         return np.where(self.mask, self.seconds, 0.0).sum(1) / self.mask.sum(1)
 
     @cached_property
-    def levels(self) -> tuple[Ints, ...]:
-        """Readings (numbers in `edges`) in groups by the level of their producer, sources first."""
-        level = self.level[self.edges[0]]
-        by = np.argsort(level, kind="stable")
-        return tuple(np.split(by, np.flatnonzero(np.diff(level[by])) + 1)) if len(by) else ()
+    def levels(self) -> tuple[Level, ...]:
+        """Readings by the level of their producer, sources first."""
+        source = self.edges[0]
+        level = self.level[source]
+        by = np.lexsort((source, level))
+        cuts = np.flatnonzero(np.diff(level[by])) + 1
+        return tuple(_as_level(edge, source[edge]) for edge in np.split(by, cuts)) if len(by) else ()
+
+
+def _as_level(edge: Ints, source: Ints) -> Level:
+    first = np.flatnonzero(np.diff(source, prepend=-1))
+    return Level(edge, source[first], first)
 
 
 def flatten(g: TaskGraph) -> Flat:
