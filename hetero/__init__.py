@@ -181,6 +181,8 @@ from hetero.errors import (
     GraphError,
     HeteroError,
     ModelError,
+    PlanError,
+    ProfileError,
     ShapeError,
     SingularError,
 )
@@ -196,6 +198,12 @@ if TYPE_CHECKING:
     from hetero.convert.onnx_in import from_onnx
     from hetero.dtype import DType
     from hetero.graph.ir import Graph
+    from hetero.privacy import release
+    from hetero.profile.profile import Profile
+    from hetero.profile.topology import Topology
+    from hetero.scheduler.plan import Plan
+    from hetero.scheduler.planning import plan
+    from hetero.scheduler.taskgraph import TaskGraph
     from hetero.tracing import Spec, cond, jit, scan, spec, trace
 
     bfloat16: DType
@@ -206,10 +214,16 @@ __version__ = "0.1.0"
 _LATER = {
     "FallbackWarning": "hetero.compile",
     "Graph": "hetero.graph.ir",
+    "Plan": "hetero.scheduler.plan",
+    "Profile": "hetero.profile.profile",
     "Spec": "hetero.tracing",
+    "TaskGraph": "hetero.scheduler.taskgraph",
+    "Topology": "hetero.profile.topology",
     "cond": "hetero.tracing",
     "from_onnx": "hetero.convert.onnx_in",
     "jit": "hetero.tracing",
+    "plan": "hetero.scheduler.planning",
+    "release": "hetero.privacy",
     "scan": "hetero.tracing",
     "spec": "hetero.tracing",
     "trace": "hetero.tracing",
@@ -255,11 +269,17 @@ __all__ = [
     "IInfo",
     "Info",
     "ModelError",
+    "Plan",
+    "PlanError",
+    "Profile",
+    "ProfileError",
     "ShapeError",
     "SingularError",
     "Spec",
     "Stats",
+    "TaskGraph",
     "Tensor",
+    "Topology",
     "__array_api_version__",
     "__array_namespace_info__",
     "abs",
@@ -376,12 +396,14 @@ __all__ = [
     "ones_like",
     "permute_dims",
     "pi",
+    "plan",
     "positive",
     "pow",
     "prod",
     "random",
     "real",
     "reciprocal",
+    "release",
     "remainder",
     "repeat",
     "reset_stats",

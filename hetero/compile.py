@@ -15,9 +15,9 @@ from functools import partial
 from hetero import config, counters, registry
 from hetero.counters import Fallback
 from hetero.errors import BackendError, DeviceError, ShapeError
-from hetero.graph.build import Builder, Ref, compact, rewrite
+from hetero.graph.build import Builder, Ref, extract, rewrite
 from hetero.graph.check import absurd_sizes
-from hetero.graph.ir import Graph, Node, Port
+from hetero.graph.ir import Graph, Node
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose
 from hetero.op import Array, Types
@@ -215,18 +215,6 @@ def _split(graph: Graph, device: Device, host: Device, refused: set[int]) -> lis
 
 def _part(graph: Graph, device: Device, nodes: Sequence[Node]) -> Segment:
     """The nodes as a graph of their own, compiled."""
-    members = set(map(id, nodes))
-    made = {i for n in nodes for i in n.outputs}
-    wanted = {p.value for p in graph.outputs}
-    takes = [i for i in dict.fromkeys(i for n in nodes for i in n.inputs) if i not in made | set(graph.constants)]
-    gives = [i for i in made if i in wanted or any(id(u) not in members for u in graph.uses.get(i, ()))]
-    part = Graph(
-        tuple(nodes),
-        graph.types,
-        tuple(Port(f"in{i}", i) for i in takes),
-        tuple(Port(f"out{i}", i) for i in sorted(gives)),
-        {i: a for i, a in graph.constants.items()},
-        graph.name,
-    )
-    segment = _segment(compact(part), registry.load(device.backend), device)
-    return Segment(device, segment.executable, tuple(takes), tuple(sorted(gives)), segment.ops)
+    part, takes, gives = extract(graph, nodes)
+    segment = _segment(part, registry.load(device.backend), device)
+    return Segment(device, segment.executable, takes, gives, segment.ops)

@@ -203,6 +203,24 @@ def compact(graph: Graph) -> Graph:
     )
 
 
+def extract(graph: Graph, nodes: Sequence[Node]) -> tuple[Graph, tuple[int, ...], tuple[int, ...]]:
+    """`nodes` as a graph of their own, the values that it takes and those that it gives to the rest."""
+    members = set(map(id, nodes))
+    made = {i for n in nodes for i in n.outputs}
+    wanted = {p.value for p in graph.outputs}
+    takes = [i for i in dict.fromkeys(i for n in nodes for i in n.inputs) if i not in made and i not in graph.constants]
+    gives = sorted(i for i in made if i in wanted or any(id(use) not in members for use in graph.uses.get(i, ())))
+    part = Graph(
+        tuple(nodes),
+        graph.types,
+        tuple(Port(f"in{i}", i) for i in takes),
+        tuple(Port(f"out{i}", i) for i in gives),
+        graph.constants,
+        graph.name,
+    )
+    return compact(part), tuple(takes), tuple(gives)
+
+
 def caller() -> str:
     """`file:line` of the nearest frame outside this package."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]

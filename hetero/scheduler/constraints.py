@@ -32,21 +32,40 @@ class Allowed:
 
 def constrain(g: TaskGraph) -> Allowed:
     """All constraints of `g` as masks; a PlanError names each task that has nowhere to go, and why."""
-    count = len(g.devices)
-    rules: dict[str, Bools] = {
-        "support": np.isfinite(g.seconds),
-        "memory": g.resident_byte <= np.array([d.memory_byte for d in g.devices]),
-        "pin": _pinned(g, count),
-    }
-    zone_of_task, tensor_zone, zones = _taint(g)
-    if len(zones) > 1:
-        rules["residency"] = np.stack(zones)[zone_of_task]
+    rules, tensor_zone, zones = _rules(g)
     mask = np.logical_and.reduce(list(rules.values()))
     group = _groups(g)
     mask, together = _together(mask, group)
     if not mask.any(axis=1).all():
         raise _nowhere(g, rules, mask, group, together)
     return Allowed(mask, group, tensor_zone, zones, tuple(_routes(g, zone) for zone in zones))
+
+
+def why_not(g: TaskGraph, task: int, device: int) -> list[str]:
+    """The constraints that keep `task` off `device`, each with its reason; empty where it may run there."""
+    rules, _, _ = _rules(g)
+    group = _groups(g)
+    said = [_told(g, name, task, device) for name, mask in rules.items() if not mask[task, device]]
+    others = np.flatnonzero((group == group[task]) & ~np.logical_and.reduce(list(rules.values()))[:, device])
+    return said + [f"co-location with {g.tasks[i]!r}, which may not run there" for i in others if i != task]
+
+
+def _told(g: TaskGraph, rule: str, task: int, device: int) -> str:
+    said = g.barred.get((task, device), "") if rule == "support" else ""
+    return f"{rule}: {said}" if said else rule
+
+
+def _rules(g: TaskGraph) -> tuple[dict[str, Bools], Ints, tuple[Bools, ...]]:
+    """(n, P) where each kind of constraint lets a task run; (T,) zone of each tensor; the zones."""
+    rules: dict[str, Bools] = {
+        "support": np.isfinite(g.seconds),
+        "memory": g.resident_byte <= np.array([d.memory_byte for d in g.devices]),
+        "pin": _pinned(g, len(g.devices)),
+    }
+    zone_of_task, tensor_zone, zones = _taint(g)
+    if len(zones) > 1:
+        rules["residency"] = np.stack(zones)[zone_of_task]
+    return rules, tensor_zone, zones
 
 
 def _pinned(g: TaskGraph, count: int) -> Bools:

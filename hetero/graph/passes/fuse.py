@@ -37,6 +37,21 @@ def fuse(graph: Graph, *, least: int = 2, rows: bool = True, limit: int = MAX_NO
     return compact(_rebuild(graph, regions, home, least))
 
 
+def groups(graph: Graph) -> tuple[Graph, list[list[Node]]]:
+    """The fused graph, and for each of its nodes in order the nodes of `graph` that it stands for.
+
+    No node of `graph` is dead: it comes from a pass that leaves none.
+    """
+    regions, home = _grow(graph, True, MAX_NODES)
+    members = [[graph.nodes[p] for p in regions[r].nodes] for r in _in_order(regions) if regions[r].nodes]
+    return _rebuild(graph, regions, home, 2), members
+
+
+def _in_order(regions: list[Region]) -> list[int]:
+    """Each after all that must run before it."""
+    return sorted(range(len(regions)), key=lambda r: (bin(regions[r].before).count("1"), r))
+
+
 def row_shape(shape: Shape) -> Shape:
     """(..., n) -> (..., 1)"""
     return (*shape[:-1], 1)
@@ -168,7 +183,7 @@ def _rebuild(graph: Graph, regions: list[Region], home: Mapping[int, int], least
     for port in graph.inputs:
         env[port.value] = builder.input(port.name, graph.types[port.value])
     env |= {i: builder.share(a) for i, a in graph.constants.items()}
-    for index in sorted(range(len(regions)), key=lambda r: (bin(regions[r].before).count("1"), r)):
+    for index in _in_order(regions):
         region = regions[index]
         if not region.nodes:
             continue  # merged into another
