@@ -11,17 +11,19 @@ from hetero.cli.devices import devices
 from hetero.cli.diff import diff
 from hetero.cli.doctor import doctor
 from hetero.cli.graph import graph
+from hetero.cli.plan import plan
+from hetero.cli.profiles import profiles
 from hetero.cli.run import run
 
 app = typer.Typer(
     name="hetero",
-    help="One tensor graph on every accelerator: import, inspect, run and compare models.",
+    help="One tensor graph on every accelerator: import, inspect, plan, run and compare models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, devices, diff, doctor, graph, run):
+for command in (demo, devices, diff, doctor, graph, plan, profiles, run):
     app.command()(command)
 
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0}
 
 TopologyOption = Annotated[
-    str | None, typer.Option("--topology", metavar="NAME|FILE.toml", help="Nodes and links (hetero profiles --topologies).")
+    str | None, typer.Option("--topology", metavar="NAME|FILE.toml", help="Nodes and links: hetero profiles --topologies")
 ]  # fmt: skip
-Pins = Annotated[list[str] | None, typer.Option("--pin", metavar="OP=NODE", help="An op's node; may stand more than once.")]
+Pins = Annotated[
+    list[str] | None, typer.Option("--pin", metavar="OP=NODE", help="An op's node; may stand more than once.")
+]
 Private = Annotated[
     list[str] | None,
-    typer.Option("--private", metavar="NAME[=NODE,..]", help="An input or op that stays on its tier, or on these nodes."),
+    typer.Option("--private", metavar="NAME[=NODE,..]", help="An input or op that stays on its tier, or these nodes."),
 ]  # fmt: skip
 Starts = Annotated[list[str] | None, typer.Option("--at", metavar="INPUT=NODE", help="Where an input starts.")]
 Arrives = Annotated[list[str] | None, typer.Option("--to", metavar="OUTPUT=NODE", help="Where an output must arrive.")]
@@ -64,7 +66,24 @@ def plan(
 
     Example: hetero plan model.onnx --topology robot --objective latency --deadline 20ms --private input
     """
-    found = _made(model, topology, tasks, objective, deadline, peak_power, average_power, private, pin, at, to, size, budget, seed)  # fmt: skip
+    common: dict[str, Any] = {
+        "deadline_s": seconds(deadline) if deadline else None,
+        "peak_w": peak_power,
+        "average_w": average_power,
+        "budget_s": budget,
+        "seed": seed,
+    }
+    goal = weights(objective)
+    if tasks is not None:
+        found = _of_tasks(
+            tasks, {"MODEL": model, "--topology": topology, "--private": private, "--pin": pin}, goal, common
+        )
+    elif model is None or topology is None:
+        missing = " and ".join(n for n, v in (("MODEL", model), ("--topology", topology)) if v is None)
+        raise PlanError(f"plan wants {missing}", hint="hetero plan MODEL.onnx --topology robot, or --tasks FILE.json")
+    else:
+        wishes = {"private": zones(private), "pins": pairs("--pin", pin), "inputs": pairs("--at", at)}
+        found = _of_model(model, topology, goal, size, {**common, **wishes, "outputs": pairs("--to", to)})
     if without:
         found = found.without(without)
     if save:
@@ -89,32 +108,22 @@ def plan(
             out.print(f"\nwritten: {path}", markup=False)
 
 
-def _made(
-    model: Path | None, topology: str | None, tasks: Path | None, objective: str, deadline: str | None,
-    peak_power: float | None, average_power: float | None, private: list[str] | None, pin: list[str] | None,
-    at: list[str] | None, to: list[str] | None, size: list[str] | None, budget: float, seed: int,
-) -> Plan:  # fmt: skip
-    """The plan of a model on a topology, or of a task graph."""
+def _of_model(
+    model: Path, topology: str, goal: str | dict[str, float], size: list[str] | None, wishes: dict[str, Any]
+) -> Plan:
+    from hetero.scheduler.planning import plan as make
+
+    return make(load_model(model), topology, goal, sizes=parse_sizes(size), **wishes)
+
+
+def _of_tasks(tasks: Path, beside: dict[str, Any], goal: str | dict[str, float], common: dict[str, Any]) -> Plan:
     from hetero.scheduler.planning import plan as make
     from hetero.scheduler.taskgraph import TaskGraph
 
-    common: dict[str, Any] = dict(
-        deadline_s=seconds(deadline) if deadline else None, peak_w=peak_power, average_w=average_power,
-        budget_s=budget, seed=seed,
-    )  # fmt: skip
-    goal = weights(objective)
-    if tasks is not None:
-        given = [n for n, v in (("MODEL", model), ("--topology", topology), ("--private", private), ("--pin", pin)) if v]
-        if given:
-            raise PlanError(f"--tasks does not go with {', '.join(given)}", hint="the file itself has nodes and pins")
-        return make(TaskGraph.load(str(tasks)), None, goal, **common)
-    if model is None or topology is None:
-        missing = " and ".join(n for n, v in (("MODEL", model), ("--topology", topology)) if v is None)
-        raise PlanError(f"plan wants {missing}", hint="hetero plan MODEL.onnx --topology robot, or --tasks FILE.json")
-    return make(
-        load_model(model), topology, goal, private=zones(private), pins=pairs("--pin", pin),
-        inputs=pairs("--at", at), outputs=pairs("--to", to), sizes=parse_sizes(size), **common,
-    )  # fmt: skip
+    given = [name for name, value in beside.items() if value]
+    if given:
+        raise PlanError(f"--tasks does not go with {', '.join(given)}", hint="the file itself has nodes and pins")
+    return make(TaskGraph.load(str(tasks)), None, goal, **common)
 
 
 def seconds(text: str) -> float:
@@ -159,7 +168,9 @@ def zones(given: list[str] | None) -> dict[str, list[str]] | list[str]:
     plain = [t for t in given or [] if "=" not in t]
     zoned = pairs("--private", [t for t in given or [] if "=" in t])
     if plain and zoned:
-        raise PlanError("--private is given with nodes for some names and without for others", hint="name nodes for all")
+        raise PlanError(
+            "--private is given with nodes for some names and without for others", hint="name nodes for all"
+        )
     return zoned or plain
 
 
