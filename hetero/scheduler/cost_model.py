@@ -97,12 +97,13 @@ class Model:
 
     def passes(self, work: Work) -> tuple[Pass, ...]:
         """The parts of the work where the profile has rows for every one of them, else the work as a whole."""
-        if work.parts and all(self._measured(p.op_class) for p in work.parts):
+        if work.parts and all(self._measured(p.op_class, work.op_class) for p in work.parts):
             return work.parts
         return (work.whole,)
 
-    def _measured(self, op_class: str) -> bool:
-        return any(name in self._classes for name in beginnings(op_class))
+    def _measured(self, op_class: str, whole: str) -> bool:
+        """Whether there are rows for this pass; those of the whole work's class say nothing of its parts."""
+        return any(name in self._classes for name in beginnings(op_class) if name != whole)
 
     def rate(self, op_class: str, dtype: str, size: float) -> Rate:
         """For one class, dtype and log2 of the size."""
@@ -173,10 +174,14 @@ def _of(row: Efficiency | None, key: str) -> Interval | None:
 
 
 def _between(a: Efficiency, b: Efficiency, base: Efficiency | None, key: str, t: float) -> Interval | None:
+    """Between two rows the time is on a line: an efficiency's reciprocal, a launch time itself."""
     x, y = _of(a, key) or _of(base, key), _of(b, key) or _of(base, key)
     if x is None or y is None:
         return x or y
-    return Interval(*(p + (q - p) * t for p, q in ((x.low, y.low), (x.mid, y.mid), (x.high, y.high))))
+    ends = ((x.low, y.low), (x.mid, y.mid), (x.high, y.high))
+    if key == "launch_s":
+        return Interval(*(p + (q - p) * t for p, q in ends))
+    return Interval(*(1 / ((1 - t) / p + t / q) for p, q in ends))
 
 
 def _curves(profile: Profile) -> Mapping[tuple[str, str], Curve]:

@@ -6,12 +6,13 @@ Classes are paths from general to special, `conv.product.t64`: a profile may hav
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import log2, prod
+from math import prod
 
 from hetero.dim import concrete
 from hetero.graph.ir import Graph, Node
 from hetero.op import Cost, TensorType, Types
 from hetero.scheduler.cost_class import op_class
+from hetero.scheduler.cost_parts import Pass, split
 
 # Bits of an element, for formats of hardware that NumPy has no dtype for too.
 BITS = {
@@ -22,28 +23,6 @@ BITS = {
     "cfloat16": 32,
 }  # fmt: skip
 COMPLEX_OPS = 4  # real operations in one of complex numbers, about
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One way over memory: arithmetic and traffic of one class of op."""
-
-    op_class: str
-    op: float = 0.0
-    read_byte: float = 0.0  # weights not counted
-    write_byte: float = 0.0
-    weight_byte: float = 0.0  # constants: read as well, and resident
-    times: float = 1.0  # how often it is launched
-
-    @property
-    def byte(self) -> float:
-        """All traffic."""
-        return self.read_byte + self.write_byte + self.weight_byte
-
-    @property
-    def size(self) -> float:
-        """log2 of what decides the size bucket: operations, or bytes moved where nothing is computed, of one launch."""
-        return log2(max(self.op or self.byte, 1.0) / max(self.times, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +90,8 @@ def work_of(graph: Graph, node: Node) -> Work:
     op = float(cost.flop) * (COMPLEX_OPS if dtype.startswith("complex") else 1)
     read, write = _traffic(node, types, outs, cost, weights)
     whole = Pass(name, op, read, write, weights, times=0.0 if name == "view" else 1.0)
-    return Work(name, dtype, whole, (), node.label)
+    whole, parts = split(graph, node, name, whole)
+    return Work(name, dtype, whole, parts, node.label)
 
 
 def work_dtype(types: Types, outs: Types) -> str:

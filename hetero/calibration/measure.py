@@ -1,0 +1,128 @@
+"""Times of graphs on a device: data stays there, a call ends when the device has finished, the best of several counts.
+
+The best is what repeats: whatever else runs on the machine only ever adds. Graphs are timed round after round, not one
+after the other, so that a busy second spoils one round of many graphs and not every round of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from time import perf_counter
+
+import numpy as np
+
+from hetero import registry
+from hetero.compile import lower
+from hetero.dim import concrete
+from hetero.graph.ir import Graph
+from hetero.op import Array, TensorType
+from hetero.spi import Backend, Buffer, Device, Executable
+
+Clock = Callable[[], float]
+Progress = Callable[[str, float], None]  # what is being done, and how much of the whole is
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure: rounds over all graphs, and in each round runs of a graph for about `budget_s`."""
+
+    rounds: int
+    budget_s: float
+    least: int = 2
+    most: int = 40
+
+
+QUICK, FULL = Effort(2, 0.004), Effort(4, 0.012)
+
+
+@dataclass
+class Timed:
+    """A graph that is ready to run, with the best time of each round so far."""
+
+    executable: Executable
+    types: tuple[TensorType, ...]
+    seconds: list[float] = field(default_factory=list[float])
+
+    @property
+    def graph(self) -> Graph:
+        """As it runs: lowered and fused."""
+        return self.executable.graph
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+
+class Bench:
+    """One device with a clock; tests give a clock of their own."""
+
+    def __init__(self, device: Device, clock: Clock = perf_counter) -> None:
+        self.device, self.clock = device, clock
+        self.backend: Backend = registry.load(device.backend)
+        self._rng = np.random.default_rng(0)
+        self._pool: dict[np.dtype[np.generic], Array] = {}
+
+    def prepare(self, graph: Graph) -> Timed:
+        """Compiled; nothing has run yet."""
+        executable = self.backend.compile(lower(graph, self.backend, self.device), self.device)
+        return Timed(executable, tuple(graph.input_types.values()))
+
+    def inputs(self, types: Sequence[TensorType]) -> list[Buffer]:
+        """Data on the device. Numbers near one: none is so small that it slows a processor down, and long sums stay
+        finite."""
+        return [self.backend.from_host(self._array(t), self.device) for t in types]
+
+    def _array(self, type: TensorType) -> Array:
+        """A read-only view of a pool: drawing anew would take longer than most runs."""
+        shape = concrete(type.known)
+        size = prod(shape)
+        pool = self._pool.get(type.dtype)
+        if pool is None or pool.size < size:
+            pool = self._pool[type.dtype] = self._drawn(type.dtype, max(size, 1 << 16))
+        return pool[:size].reshape(shape)
+
+    def _drawn(self, dtype: np.dtype[np.generic], size: int) -> Array:
+        kind = dtype.kind
+        drawn = self._rng.integers(0, 2 if kind == "b" else 50, size) if kind in "iub" else self._rng.random(size) + 0.5
+        out = drawn.astype(dtype)
+        out.setflags(write=False)
+        return out
+
+    def once(self, timed: Timed, buffers: Sequence[Buffer]) -> float:
+        """Seconds of one run."""
+        start = self.clock()
+        out = timed.executable(*buffers)
+        self.backend.synchronize(self.device)
+        spent = self.clock() - start
+        del out
+        return spent
+
+    def round(self, timed: Timed, effort: Effort) -> None:
+        """One round: a run to warm up, then runs until the budget is spent."""
+        buffers = self.inputs(timed.types)
+        total, best = self.once(timed, buffers), float("inf")
+        for run in range(effort.most):
+            spent = self.once(timed, buffers)
+            total, best = total + spent, min(best, spent)
+            if run + 1 >= effort.least and total >= effort.budget_s:
+                break
+        timed.seconds.append(best)
+
+    def measure(self, graphs: Sequence[Graph], effort: Effort, progress: Progress | None = None) -> list[Timed]:
+        """All graphs, round after round."""
+        made: list[Timed] = []
+        for k, graph in enumerate(graphs):
+            made.append(self.prepare(graph))
+            _tell(progress, "compile", k + 1, len(graphs))
+        for r in range(effort.rounds):
+            for k, timed in enumerate(made):
+                self.round(timed, effort)
+                _tell(progress, f"measure, round {r + 1} of {effort.rounds}", k + 1, len(made))
+        return made
+
+
+def _tell(progress: Progress | None, what: str, done: int, of: int) -> None:
+    if progress is not None:
+        progress(what, done / of)
