@@ -102,3 +102,55 @@ class SmallMemoryBackend:
 
     def synchronize(self, device: Device) -> None:
         """Nothing is ever under way."""
+
+
+class BreakingBackend:
+    """NumPy on a device that fails: on compiling some ops, and for good after some runs. Tests of recovery use it."""
+
+    name = "breaking"
+
+    def __init__(self, refuses_to_compile: frozenset[str] = frozenset(), dies_after: int | None = None) -> None:
+        self._inner = registry.load("numpy")
+        self._host = registry.find("numpy")
+        self._refuses = refuses_to_compile
+        self._left = dies_after  # runs until it dies; None: never
+
+    def probe(self) -> Probe:
+        return Probe((Device(self.name, 0, "NumPy that breaks"),), version="1")
+
+    def support(self, node: Node, types: Types, outs: Types, device: Device) -> Support:
+        return self._inner.support(node, types, outs, self._host)
+
+    def compile(self, graph: Graph, device: Device) -> Executable:
+        bad = sorted({n.op.name for n in graph.nodes} & self._refuses)
+        if bad:
+            raise RuntimeError(f"the pretend driver does not like {', '.join(bad)}")
+        return _Breaking(self, self._inner.compile(graph, self._host))
+
+    def spend(self) -> None:
+        """One run; a dead device stays dead."""
+        if self._left is not None:
+            if self._left == 0:
+                raise RuntimeError("the pretend device is gone")
+            self._left -= 1
+
+    def from_host(self, array: Array, device: Device) -> Buffer:
+        return array.copy()
+
+    def to_host(self, buffer: Buffer, type: TensorType, device: Device) -> Array:
+        return buffer.copy()
+
+    def synchronize(self, device: Device) -> None:
+        """Nothing is ever under way."""
+
+
+class _Breaking:
+    """Runs as long as its device lives."""
+
+    def __init__(self, backend: BreakingBackend, inner: Executable) -> None:
+        self._backend, self._inner = backend, inner
+        self.graph, self.peak_bytes = inner.graph, inner.peak_bytes
+
+    def __call__(self, *inputs: Buffer) -> tuple[Buffer, ...]:
+        self._backend.spend()
+        return self._inner(*inputs)
