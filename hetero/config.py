@@ -27,6 +27,14 @@ def fallback() -> str:
     return text
 
 
+def native() -> bool:
+    """HETERO_NATIVE: 0 leaves the scheduler's compiled kernels unused; they are used when unset and built."""
+    text = os.environ.get("HETERO_NATIVE", "").strip() or "1"
+    if text not in ("0", "1"):
+        raise ConfigError(f"HETERO_NATIVE is {text!r}", hint="set it to 0 or 1")
+    return text == "1"
+
+
 def cache_dir() -> Path:
     """HETERO_CACHE_DIR, else the platform's place for caches. It may not exist, nor be writable."""
     from pathlib import Path

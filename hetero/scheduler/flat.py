@@ -1,4 +1,4 @@
-"""A task graph as flat arrays with all constraints put in: what the simulator, the lists and the compiled kernels read."""
+"""A task graph as flat arrays with all constraints put in: what the simulator, lists and compiled kernels read."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ class Lists(NamedTuple):
     hops: list[tuple[Hop, ...] | None]  # (Z * P * P,) the way from one device to another; None: there is none
     seconds: list[list[float]]  # (n, P) inf where forbidden
     watts: list[list[float]]
+
+
+class Near(NamedTuple):
+    """Neighbours of tasks."""
+
+    start: Ints  # (n + 1,)
+    split: Ints  # (n,) where those begin that read from it
+    task: Ints  # (2 E,)
 
 
 class Level(NamedTuple):
@@ -57,13 +65,15 @@ class Flat:
     in_tensor: Ints
     consumer_start: Ints
     consumer: Ints
+    out_start: Ints
+    out_tensor: Ints
     topological: Ints
     level: Ints  # (n,)
     route_start: Ints  # (Z * P * P + 1,)
     route_link: Ints
     has_route: Bools  # (Z * P * P,)
-    pair_s_per_byte: Floats  # (Z, P, P) of a tensor over the whole route; inf without one; 0 on the diagonal
-    pair_latency_s: Floats  # (Z, P, P)
+    pair_s_per_byte: Floats  # (Z, P, P) of a tensor over the whole route; 0 without one and on the diagonal
+    pair_latency_s: Floats  # (Z, P, P) inf without a route; 0 on the diagonal
     link_source: Ints
     link_target: Ints
     link_queue: Ints
@@ -104,6 +114,27 @@ class Flat:
         tensor = self.edges[2][edge]
         zone = self.tensor_zone[tensor]
         return self.tensor_byte[tensor, None, None] * self.pair_s_per_byte[zone] + self.pair_latency_s[zone]
+
+    @cached_property
+    def near(self) -> Near:
+        """Each task's neighbours: the tasks that it reads from, and then those that read from it."""
+        source, target, _ = self.edges
+        task, other = np.concatenate((target, source)), np.concatenate((source, target))
+        after = np.repeat([0, 1], len(source))
+        by = np.lexsort((np.arange(len(task)), after, task))
+        start = np.searchsorted(task[by], np.arange(self.n + 1))
+        return Near(start, start[:-1] + np.diff(self.in_start), other[by])
+
+    @cached_property
+    def members(self) -> tuple[Ints, Ints]:
+        """(n + 1,), (n,): where the tasks of each group begin, a group numbered by its smallest task, and the tasks."""
+        by = np.argsort(self.group, kind="stable")
+        return np.searchsorted(self.group[by], np.arange(self.n + 1)), by
+
+    @cached_property
+    def shortest(self) -> Floats:
+        """(P,) seconds of the shortest task that each device may run."""
+        return self.seconds.min(0)
 
     @cached_property
     def mean_edge_seconds(self) -> Floats:
@@ -171,13 +202,15 @@ def flatten(g: TaskGraph) -> Flat:
         in_tensor=in_tensor,
         consumer_start=g.consumer_start,
         consumer=g.consumer,
+        out_start=g.outputs[0],
+        out_tensor=g.outputs[1],
         topological=g.topological,
         level=g.level,
         route_start=start,
         route_link=route_link,
         has_route=has_route,
-        pair_s_per_byte=_over_routes(1 / rate, start, route_link, has_route).reshape(shape),
-        pair_latency_s=_over_routes(latency, start, route_link, has_route).reshape(shape),
+        pair_s_per_byte=_over_routes(1 / rate, start, route_link, has_route, 0.0).reshape(shape),
+        pair_latency_s=_over_routes(latency, start, route_link, has_route, INF).reshape(shape),
         link_source=np.array([link.source for link in g.links], np.int64),
         link_target=np.array([link.target for link in g.links], np.int64),
         link_queue=np.array([link.queue for link in g.links], np.int64),
@@ -190,11 +223,11 @@ def flatten(g: TaskGraph) -> Flat:
     return flat if has_route.all() else _reachable(g, flat)
 
 
-def _over_routes(value: Floats, start: Ints, link: Ints, ok: Bools) -> Floats:
-    """The sum of `value` over the links of each route; inf where there is no route."""
+def _over_routes(value: Floats, start: Ints, link: Ints, ok: Bools, missing: float) -> Floats:
+    """The sum of `value` over the links of each route; `missing` where there is no route."""
     route = np.repeat(np.arange(len(ok)), np.diff(start))
     total = np.bincount(route, value[link], minlength=len(ok)) if len(link) else np.zeros(len(ok))
-    return np.where(ok, total, INF)
+    return np.where(ok, total, missing)
 
 
 def _reachable(g: TaskGraph, flat: Flat) -> Flat:

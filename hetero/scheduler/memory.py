@@ -34,9 +34,8 @@ def resident(flat: Flat, device: Ints) -> Floats:
 
 def most_memory(flat: Flat, device: Ints) -> Floats:
     """(P,) an upper bound that needs no times: everything that is ever on a device, at once."""
-    source, target, tensor = flat.edges
     at = [flat.producer_places(device), flat.reader_places(device)]
-    place = np.unique(np.concatenate(at)) if len(tensor) else at[0]
+    place = np.unique(np.concatenate(at)) if len(flat.consumer) else at[0]
     live = np.bincount(place % flat.count, flat.tensor_byte[place // flat.count], minlength=flat.count)
     return resident(flat, device) + live
 

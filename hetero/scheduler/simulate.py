@@ -22,6 +22,7 @@ from hetero.scheduler.costs import costs, in_order
 from hetero.scheduler.flat import Flat
 from hetero.scheduler.limits import static_w, violations
 from hetero.scheduler.memory import SendArrays, peak_memory
+from hetero.scheduler.native import bridge
 from hetero.scheduler.solution import Schedule, Send
 from hetero.scheduler.taskgraph import INF, SHOWN, Floats, Ints, TaskGraph
 
@@ -32,6 +33,7 @@ class Timeline(NamedTuple):
     makespan_s: float
     start_s: list[float]
     finish_s: list[float]
+    arrived_s: dict[int, float]  # tensor * P + device that it was sent to -> when it is there
 
 
 class Queue:
@@ -122,11 +124,17 @@ class Power:
 
 
 def decode(
-    flat: Flat, device: Sequence[int], order: Sequence[int], sends: list[Send] | None = None, stop_s: float = INF
+    flat: Flat,
+    device: Sequence[int],
+    order: Sequence[int],
+    sends: list[Send] | None = None,
+    stop_s: float = INF,
+    tail: list[list[float]] | None = None,
 ) -> Timeline | None:
     """The times of one schedule; None where a tensor has no way, or once a task finishes after `stop_s`.
 
-    `sends` collects the transfers. This is the fast evaluator and the full one: there is no other in Python.
+    `sends` collects the transfers. `tail` is what at least follows each task on each device: a task that finishes with
+    its tail after `stop_s` ends the simulation too. This is the fast evaluator and the full one: Python has no other.
     """
     in_start, in_tensor, producer, size, base, hops, seconds, watts = flat.lists
     count = flat.count
@@ -167,9 +175,9 @@ def decode(
         finish[i] = free[p] = at = at + length
         if at > makespan:
             makespan = at
-            if at > stop_s:
-                return None
-    return Timeline(makespan, start, finish)
+        if (at + tail[i][p] if tail else at) > stop_s:
+            return None
+    return Timeline(makespan, start, finish, arrived)
 
 
 def simulate(g: TaskGraph, device: Ints, order: Ints) -> Schedule:
@@ -177,28 +185,38 @@ def simulate(g: TaskGraph, device: Ints, order: Ints) -> Schedule:
     flat = g.flat
     device, order = np.asarray(device, np.int64), np.asarray(order, np.int64)
     _refuse(g, flat, device, order)
-    sends: list[Send] = []
-    times = decode(flat, device.tolist(), order.tolist(), sends)
-    assert times is not None, "every way was checked"
-    start, finish = np.array(times.start_s), np.array(times.finish_s)
+    makespan, start, finish, sends = _times(flat, device, order)
     cost = costs(flat, device)
     schedule = Schedule(
         device=device,
         order=order,
         start_s=start,
         finish_s=finish,
-        sends=tuple(sends),
-        latency_s=times.makespan_s,
+        sends=tuple(map(Send._make, zip(*(c.tolist() for c in sends), strict=True))),
+        latency_s=makespan,
         serial_s=cost.serial_s,
         period_s=cost.period_s,
         dynamic_j=in_order(cost.dynamic_j),
         transfer_j=cost.transfer_j,
-        static_j=static_w(g) * times.makespan_s,
+        static_j=static_w(g) * makespan,
         money=cost.money,
-        peak_byte=peak_memory(flat, device, start, finish, arrays(sends)),
+        peak_byte=peak_memory(flat, device, start, finish, sends),
         peak_w=static_w(g) + _peak(start, finish, flat.watts[np.arange(flat.n), device]),
     )
     return replace(schedule, violations=tuple(violations(g, schedule, cost.dynamic_j)))
+
+
+def _times(flat: Flat, device: Ints, order: Ints) -> tuple[float, Floats, Floats, SendArrays]:
+    """Makespan, starts, finishes and transfers; compiled when it can be."""
+    kernels = bridge.kernels(flat)
+    if kernels:
+        found = kernels.decode(device, order)
+        assert found is not None, "every way was checked"
+        return found
+    sends: list[Send] = []
+    times = decode(flat, device.tolist(), order.tolist(), sends)
+    assert times is not None, "every way was checked"
+    return times.makespan_s, np.array(times.start_s), np.array(times.finish_s), arrays(sends)
 
 
 def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
@@ -234,9 +252,9 @@ def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
 
 def arrays(sends: Sequence[Send]) -> SendArrays:
     """Sends field by field."""
-    table = np.array(sends, np.float64).reshape(-1, 6).T
-    tensor, link, to = (table[k].astype(np.int64) for k in (0, 1, 5))
-    return SendArrays(tensor, link, table[2], table[3], table[4], to)
+    columns = zip(*sends, strict=True) if sends else ((),) * 6
+    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64, np.int64)
+    return SendArrays(*(np.array(c, kind) for c, kind in zip(columns, kinds, strict=True)))
 
 
 def _peak(start: Floats, finish: Floats, watts: Floats) -> float:

@@ -83,7 +83,7 @@ def cpop(c: Context, stop: Stop | None = None) -> Made:
         cost[np.ix_(path, others)] = np.inf
         if c.flat.grouped:
             cost = np.where(np.isinf(_by_group(c, cost)), np.inf, cost)
-    yield "cpop", lists.schedule(c.flat, ranks.by_ready(c.flat, priority.tolist()), Rule(cost), stop)
+    yield "cpop", lists.schedule(c.flat, ranks.by_ready(c.flat, priority), Rule(cost), stop)
 
 
 def _critical_path(c: Context, priority: Floats) -> list[int]:
@@ -111,7 +111,7 @@ def peft_links(c: Context, stop: Stop | None = None) -> Made:
 def _peft(c: Context, tails: Floats, stop: Stop | None, *, contended: bool) -> Assigned | None:
     known = np.where(c.flat.mask & np.isfinite(tails), tails, 0.0)
     rank = known.sum(1) / c.flat.mask.sum(1)
-    order = ranks.by_ready(c.flat, rank.tolist())
+    order = ranks.by_ready(c.flat, rank)
     return lists.schedule(c.flat, order, Rule(c.flat.seconds + tails, contended=contended), stop)
 
 

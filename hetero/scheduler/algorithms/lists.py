@@ -16,6 +16,7 @@ import numpy as np
 
 from hetero.scheduler.algorithms.ranks import by_start
 from hetero.scheduler.flat import Flat
+from hetero.scheduler.native import bridge
 from hetero.scheduler.simulate import Queue
 from hetero.scheduler.taskgraph import INF, Floats, Ints
 
@@ -46,7 +47,7 @@ class Rule:
 class Stop(NamedTuple):
     """Gives up when prices prove that the result would be worse than one that is there."""
 
-    regret_s: list[list[float]]  # (n, P)
+    regret_s: Floats  # (n, P)
     room_s: float  # between the bound and the best value
 
 
@@ -95,6 +96,11 @@ class Gaps:
 
 def schedule(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None = None) -> Assigned | None:
     """Devices and order; None when a task has no device left that its inputs can reach, or when `stop` says so."""
+    compiled = bridge.kernels(flat)
+    if compiled:
+        decided = np.fromiter(order, np.int64, flat.n) if not isinstance(order, np.ndarray) else order
+        found = compiled.schedule(decided, rule, stop)
+        return Assigned(found[0], by_start(flat, found[1]) if rule.insertion else decided) if found else None
     scheduler = _contended if rule.contended else _free
     return scheduler(flat, order, rule, stop)
 
@@ -102,7 +108,7 @@ def schedule(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None = N
 def _free(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) -> Assigned | None:
     """Transfers never wait."""
     in_start, in_tensor, producer, size, _, _, seconds, _ = flat.lists
-    cost, regret, room = rule.cost.tolist(), stop.regret_s if stop else None, stop.room_s if stop else INF
+    cost, regret, room = rule.cost.tolist(), stop.regret_s.tolist() if stop else None, stop.room_s if stop else INF
     out = _outputs(flat)
     zone = flat.tensor_zone.tolist()
     ways = [
@@ -155,7 +161,7 @@ def _assigned(flat: Flat, device: list[int], start: list[float], decided: list[i
 def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) -> Assigned | None:
     """Transfers take turns on link queues, as the simulator has it."""
     in_start, in_tensor, producer, size, base, hops, seconds, _ = flat.lists
-    cost, regret, room = rule.cost.tolist(), stop.regret_s if stop else None, stop.room_s if stop else INF
+    cost, regret, room = rule.cost.tolist(), stop.regret_s.tolist() if stop else None, stop.room_s if stop else INF
     gaps, count = _gaps(flat), flat.count
     queues = [Queue() for _ in range(flat.queues)]
     device, start, finish = [-1] * flat.n, [0.0] * flat.n, [0.0] * flat.n
@@ -248,13 +254,10 @@ class _Together:
 
 
 def _gaps(flat: Flat) -> list[Gaps]:
-    shortest = np.where(flat.mask, flat.seconds, INF).min(0, initial=INF)
-    return [Gaps(float(s)) for s in shortest]
+    return [Gaps(least) for least in flat.shortest.tolist()]
 
 
 def _outputs(flat: Flat) -> list[Sequence[int]]:
     """The tensors that each task makes."""
-    out: list[list[int]] = [[] for _ in range(flat.n)]
-    for t, i in enumerate(flat.producer.tolist()):
-        out[i].append(t)
-    return list(out)
+    start, tensors = flat.out_start.tolist(), flat.out_tensor.tolist()
+    return [tensors[start[i] : start[i + 1]] for i in range(flat.n)]

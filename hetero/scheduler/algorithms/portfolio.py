@@ -28,12 +28,12 @@ def solve(
     """The best schedule found within `budget_s`, with a bound."""
     began = time.perf_counter()
     c = Context(g, Objective.of(objective))
-    judge = Judge(g, c.objective)
+    judge = Judge(c)
     best, score, method = None, NONE, ""
     tried: dict[str, float] = {}
     for make in CANDIDATES.values():
         for name, made in make(c, None):
-            found = judge.score(made.device, made.order.tolist()) if made else NONE
+            found = judge.score(made) if made else NONE
             tried[name] = found.value if not found.excess else INF
             if made and (best is None or found < score):
                 best, score, method = made, found, name

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from hetero.scheduler.flat import Flat
+from hetero.scheduler.native import bridge
 from hetero.scheduler.taskgraph import Floats, Ints
 
 
@@ -58,9 +59,14 @@ def by_rank(flat: Flat, rank: Floats) -> list[int]:
     return np.lexsort((place, -rank)).tolist()
 
 
-def by_ready(flat: Flat, priority: Iterable[float]) -> Iterator[int]:
+def by_ready(flat: Flat, priority: Floats) -> Iterable[int]:
     """Of the tasks whose inputs are decided the one of highest priority, again and again."""
-    least = [-x for x in priority]
+    compiled = bridge.kernels(flat)
+    return compiled.by_ready(priority) if compiled else _by_ready(flat, priority)
+
+
+def _by_ready(flat: Flat, priority: Floats) -> Iterator[int]:
+    least = (-priority).tolist()
     followers, waiting = followers_of(flat), np.diff(flat.in_start).tolist()
     heap = [(least[i], i) for i in range(flat.n) if not waiting[i]]
     heapq.heapify(heap)
