@@ -138,7 +138,8 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
 def _made(program: Program) -> Program:
     """Counted, and told to whoever listens to the logger `hetero` at level INFO."""
     counters.count_event("compile")
-    _log.info("%s", program.summary())
+    if program.device.backend != "auto":  # which has a summary of its own, once it has chosen
+        _log.info("%s", program.summary())
     return program
 
 

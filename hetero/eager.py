@@ -36,7 +36,7 @@ def _host() -> Device:
 
 def place(array: Array, device: Device) -> Tensor:
     """A tensor of `array` on `device`. A host tensor shares the array, which must not be written to afterwards."""
-    if device.name == HOST:
+    if device.name == HOST or device.backend == "auto":  # auto plans graphs; tensors stay on the host
         return HostTensor.of(array)
     type = TensorType(array.shape, dt.check(array.dtype))
     return DeviceTensor(_execute().upload(array, device), type, device)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 GROUP = "hetero.backends"
 
 
+BUILT_IN = {"auto": "hetero.auto:AutoBackend"}  # the scheduler itself; not listed among the installed ones
 _added: dict[str, Backend] = {}
 
 
@@ -31,7 +32,7 @@ def available() -> list[str]:
 
 def add(backend: Backend) -> None:
     """A backend made in this process, beside the installed ones; a name is taken once."""
-    if backend.name in available():
+    if backend.name in available() or backend.name in BUILT_IN:
         raise BackendError(f"a backend is already called {backend.name!r}", hint="give it another name")
     _added[backend.name] = backend
 
@@ -44,7 +45,17 @@ def remove(name: str) -> None:
 
 def load(name: str) -> Backend:
     """The backend called `name`, imported when it is first asked for."""
-    return _added[name] if name in _added else _installed(name)
+    if name in _added:
+        return _added[name]
+    return _built_in(name) if name in BUILT_IN else _installed(name)
+
+
+@cache
+def _built_in(name: str) -> Backend:
+    from importlib import import_module
+
+    module, _, cls = BUILT_IN[name].partition(":")
+    return getattr(import_module(module), cls)()
 
 
 @cache

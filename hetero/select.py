@@ -50,9 +50,9 @@ def use(*names: str | Device) -> Generator[Device, None, None]:
 
 
 def choose(names: Sequence[str]) -> Device:
-    """The first of `names` that has a device here. `auto`: any but numpy, then numpy."""
+    """The first of `names` that has a device here. `auto` stands for all of them: graphs are planned over them."""
     wrong: list[HeteroError] = []
-    for name in _spelt_out(names):
+    for name in names:
         try:
             return registry.find(name)
         except BackendError as e:
@@ -60,10 +60,3 @@ def choose(names: Sequence[str]) -> Device:
     if len(wrong) == 1:
         raise wrong[0]
     raise BackendError("; ".join(e.problem for e in wrong), hint="; ".join(e.hint for e in wrong if e.hint))
-
-
-def _spelt_out(names: Sequence[str]) -> list[str]:
-    if "auto" not in names:  # to list what is installed takes milliseconds, in every run that names its device
-        return list(names)
-    others = [n for n in registry.available() if n != "numpy"]
-    return [n for name in names for n in ([*others, "numpy"] if name == "auto" else [name])]

@@ -283,7 +283,10 @@ def _device(tensors: Sequence[Any]) -> Device:
         raise GraphError(
             f"the arguments are on {' and '.join(sorted(map(str, found)))}", hint="move them to one device"
         )
-    return found.pop() if found else current_device()
+    here = current_device()
+    if not found or (here.backend == "auto" and all(d.backend == "numpy" for d in found)):
+        return here
+    return found.pop()
 
 
 def _buffer(x: Any, device: Device) -> Any:
