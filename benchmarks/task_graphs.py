@@ -170,3 +170,55 @@ def random_graphs(number: int, first: int = 0, largest: int = 40) -> Iterator[Ta
             related=bool(rng.random() < 0.3),
             unsupported=float(rng.choice([0.0, 0.1, 0.3])),
         )
+
+
+# -- networks over an uplink ------------------------------------------------------------------------------
+
+
+def edge_network(seed: int, *, n: int = 120, copies: int = 1, uplink_byte_per_s: float = 12.5e6) -> TaskGraph:
+    """Like a convolutional network between a camera node and a cloud: GPU, server CPU, small board, neural chip.
+
+    `copies` networks (sensors) share the devices and end in one task; inputs are at the board. Invented numbers of
+    real proportions: 5 to 500 Mflop a task, activations of 50 kB to 3 MB that shrink along the network.
+    """
+    rng = np.random.default_rng([seed, n, copies])
+    speed = np.array([5e12, 3e11, 1.5e11, 4e11])  # flop/s reached
+    launch = np.array([8e-6, 4e-6, 3e-5, 1e-4])
+    rows, edges, size = [np.array([np.inf, np.inf, 0.0, np.inf])], [], []
+    for _ in range(copies):
+        first = len(rows)
+        flop = 10 ** rng.uniform(6.7, 8.7, n)
+        seconds = flop[:, None] / (speed * rng.uniform(0.4, 1.0, (n, 4))) + launch
+        seconds[rng.random(n) < 0.25, 3] = np.inf  # the chip lacks a quarter of the ops
+        along = np.linspace(0, 1, n)
+        byte = 10 ** (6.5 - 1.8 * along + rng.uniform(-0.3, 0.3, n))
+        rows += list(seconds)
+        edges += [(0, first)] + [(first + i, first + j) for i, j in network(rng, n)]
+        size += [6e5] + [float(byte[i - first]) for i, _ in edges[len(size) + 1 :]]
+    last = len(rows)
+    rows.append(np.array([1e-5, 1e-5, 1e-5, np.inf]))
+    has_reader = {i for i, _ in edges}
+    for i in range(1, last):
+        if i not in has_reader:
+            edges.append((i, last))
+            size.append(4e3)
+    return TaskGraph.of_edges(
+        np.array(rows),
+        [(i, j, b) for (i, j), b in zip(edges, size, strict=True)],
+        _edge_links(uplink_byte_per_s),
+        devices=[DeviceSpec(x, "central" if k < 2 else "edge") for k, x in enumerate(("gpu", "cpu", "board", "chip"))],
+        pins={0: (2,), last: (2,)},
+        name=f"network {seed} of {n} x {copies} over {uplink_byte_per_s:g} byte/s",
+    )
+
+
+def _edge_links(uplink: float) -> list[LinkSpec]:
+    """PCIe between GPU and CPU, an uplink with a queue for each way, USB to the chip."""
+    gpu, cpu, board, chip = range(4)
+    pairs = [
+        (gpu, cpu, 12e9, 1e-5, 0, 1),
+        (cpu, board, uplink, 2.5e-3, 2, 3),
+        (board, chip, 3e8, 1e-4, 4, 5),
+    ]
+    both = [[(a, b, rate, wait, q), (b, a, rate, wait, r)] for a, b, rate, wait, q, r in pairs]
+    return [LinkSpec(f"{a}-{b}", a, b, rate, wait, queue=q) for pair in both for a, b, rate, wait, q in pair]
