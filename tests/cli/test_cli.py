@@ -17,7 +17,7 @@ import hetero as ht
 from hetero.testing import DoNothingBackend, plugged
 
 Call = Callable[..., Result]
-COMMANDS = ("demo", "devices", "diff", "doctor", "graph", "run")
+COMMANDS = ("calibrate", "demo", "devices", "diff", "doctor", "graph", "plan", "profiles", "run")
 
 
 def as_json(result: Result) -> Any:
