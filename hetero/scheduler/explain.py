@@ -12,9 +12,9 @@ from hetero.errors import PlanError
 from hetero.scheduler.constraints import why_not
 from hetero.scheduler.lower import called
 from hetero.scheduler.reasons import reasons
+from hetero.scheduler.show import quantity, table
 from hetero.scheduler.simulate import simulate
 from hetero.scheduler.taskgraph import Limits, LinkSpec, TaskGraph
-from hetero.scheduler.text import quantity, table
 
 if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hetero.errors import PlanError
+from hetero.scheduler.show import quantity, table
 from hetero.scheduler.solution import Objective, Schedule
 from hetero.scheduler.taskgraph import Limits
-from hetero.scheduler.text import quantity, table
 
 if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan

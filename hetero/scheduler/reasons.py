@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hetero.scheduler.constraints import why_not
+from hetero.scheduler.show import quantity
 from hetero.scheduler.taskgraph import Ints, TaskGraph
 
 
@@ -24,11 +25,11 @@ def _reason(g: TaskGraph, device: Ints, i: int, places: list[int]) -> str:
     if mine <= min(rest):
         if mine == min(rest) == 0.0:
             return "costs nothing anywhere" if not _beside(g, device, i, at) else "beside what it exchanges data with"
-        return f"fastest here: {_ms(mine)}, on {g.devices[best].name} {_ms(min(rest))}"
+        return f"fastest here: {quantity(mine, 's')}, on {g.devices[best].name} {quantity(min(rest), 's')}"
     beside = _beside(g, device, i, at)
     if beside:
-        return f"beside {beside}: {_ms(min(rest))} on {g.devices[best].name}, and the way there"
-    return f"spreads the load: {_ms(mine)} here while {g.devices[best].name} works"
+        return f"beside {beside}: {quantity(min(rest), 's')} on {g.devices[best].name}, and the way there"
+    return f"spreads the load: {quantity(mine, 's')} here while {g.devices[best].name} works"
 
 
 def _forced(g: TaskGraph, i: int, at: int) -> str:
@@ -47,7 +48,3 @@ def _beside(g: TaskGraph, device: Ints, i: int, at: int) -> str:
             near[int(reader)] = g.tensor_byte[t]
     here = [j for j in near if device[j] == at]
     return repr(g.tasks[max(here, key=near.__getitem__)]) if here else ""
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hetero.op import Array
-from hetero.scheduler.text import quantity
+from hetero.scheduler.show import quantity
 
 if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan
