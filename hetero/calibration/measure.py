@@ -55,6 +55,21 @@ class Timed:
         return min(self.seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """A copy between the host and the device."""
+
+    latency_s: float
+    byte_per_s: float
+
+    @staticmethod
+    def through(points: Sequence[tuple[int, float]]) -> Copying:
+        """From the smallest and the largest of (bytes, seconds)."""
+        (small, quick), (large, slow) = min(points), max(points)
+        rate = (large - small) / max(slow - quick, 1e-12)
+        return Copying(max(quick - small / rate, 0.0), rate)
+
+
 class Bench:
     """One device with a clock; tests give a clock of their own."""
 
@@ -71,17 +86,26 @@ class Bench:
 
     def inputs(self, types: Sequence[TensorType]) -> list[Buffer]:
         """Data on the device. Numbers near one: none is so small that it slows a processor down, and long sums stay
-        finite."""
-        return [self.backend.from_host(self._array(t), self.device) for t in types]
+        finite. No two inputs share memory, which would make the caches look larger than they are."""
+        taken: dict[np.dtype[np.generic], int] = {}
+        total: dict[np.dtype[np.generic], int] = {}
+        for t in types:
+            total[t.dtype] = total.get(t.dtype, 0) + prod(concrete(t.known))
+        out: list[Buffer] = []
+        for t in types:
+            shape, at = concrete(t.known), taken.get(t.dtype, 0)
+            size = prod(shape)
+            array = self._values(t.dtype, total[t.dtype])[at : at + size].reshape(shape)
+            out.append(self.backend.from_host(array, self.device))
+            taken[t.dtype] = at + size
+        return out
 
-    def _array(self, type: TensorType) -> Array:
-        """A read-only view of a pool: drawing anew would take longer than most runs."""
-        shape = concrete(type.known)
-        size = prod(shape)
-        pool = self._pool.get(type.dtype)
+    def _values(self, dtype: np.dtype[np.generic], size: int) -> Array:
+        """Read-only numbers of a pool: drawing anew would take longer than most runs."""
+        pool = self._pool.get(dtype)
         if pool is None or pool.size < size:
-            pool = self._pool[type.dtype] = self._drawn(type.dtype, max(size, 1 << 16))
-        return pool[:size].reshape(shape)
+            pool = self._pool[dtype] = self._drawn(dtype, max(size, 1 << 16))
+        return pool
 
     def _drawn(self, dtype: np.dtype[np.generic], size: int) -> Array:
         kind = dtype.kind
@@ -121,6 +145,31 @@ class Bench:
                 self.round(timed, effort)
                 _tell(progress, f"measure, round {r + 1} of {effort.rounds}", k + 1, len(made))
         return made
+
+    def more(self, timed: Sequence[Timed], effort: Effort, progress: Progress | None = None) -> None:
+        """More rounds of some: for times that look spoilt."""
+        for k, one in enumerate(timed):
+            for _ in range(effort.rounds):
+                self.round(one, effort)
+            _tell(progress, "measure again", k + 1, len(timed))
+
+    def copying(self) -> Copying:
+        """Copies of several sizes to the device and back, the best of a few each."""
+        sizes = (1 << 10, 1 << 16, 1 << 20, 1 << 24)
+        return Copying.through([(n, self._copy_s(n)) for n in sizes])
+
+    def _copy_s(self, nbytes: int, turns: int = 5) -> float:
+        """There and back, halved."""
+        type = TensorType((nbytes // 4,), np.dtype(np.float32))
+        array = self._values(type.dtype, nbytes // 4)[: nbytes // 4]
+        best = float("inf")
+        for _ in range(turns):
+            start = self.clock()
+            buffer = self.backend.from_host(array, self.device)
+            self.backend.synchronize(self.device)
+            self.backend.to_host(buffer, type, self.device)
+            best = min(best, (self.clock() - start) / 2)
+        return best
 
 
 def _tell(progress: Progress | None, what: str, done: int, of: int) -> None:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Ints = tuple[int, ...]
 
 MOST_OP = 3e9  # of one case: a second on a slow core
-MOST_BYTE = 1 << 27
+LARGE = 1 << 29  # for families whose cases are only moved: weights of hundreds of megabytes are turned over
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +41,31 @@ class Draw:
     make: Callable[[Rng, str], Graph]
     quick: int  # cases in a quick calibration
     full: int
+    most_byte: int = 1 << 27  # of one case
 
 
-def cases(seed: int, *, quick: bool, dtype: str = "float32", share: float = 1.0) -> Iterator[Case]:
-    """The cases of every family; `share` of the number that the table gives."""
+def cases(
+    seed: int, *, quick: bool, dtype: str = "float32", share: float = 1.0, families: Sequence[str] = ()
+) -> Iterator[Case]:
+    """The cases of every family, or of those named; `share` of the number that the table gives."""
     for number, (family, draw) in enumerate(FAMILIES.items()):
+        if families and family not in families:
+            continue
         rng = np.random.default_rng([seed, number])
         made = 0
         wanted = max(1, round((draw.quick if quick else draw.full) * share))
-        limit = 0.05 if quick else 1.0
+        most_op, most_byte = (MOST_OP / 20, draw.most_byte >> 2) if quick else (MOST_OP, draw.most_byte)
         while made < wanted:
             graph = draw.make(rng, dtype)
-            if _fits(graph, limit):
+            if _fits(graph, most_op, most_byte):
                 made += 1
                 yield Case(family, graph)
 
 
-def _fits(graph: Graph, limit: float) -> bool:
+def _fits(graph: Graph, most_op: float, most_byte: int) -> bool:
     """Not too much to compute, nor to hold."""
     flop = sum(n.op.cost(graph.in_types(n), graph.out_types(n), n.attrs).flop for n in graph.nodes)
-    return flop <= MOST_OP * limit and sum(t.nbytes for t in graph.types) <= MOST_BYTE * max(limit, 0.25)
+    return flop <= most_op and sum(t.nbytes for t in graph.types) <= most_byte
 
 
 # -- drawing ------------------------------------------------------------------------------------------------
@@ -71,9 +76,11 @@ def _of(rng: Rng, options: Sequence[T]) -> T:
 
 
 def _size(rng: Rng, low: int, high: int) -> int:
-    """Log-uniform; a multiple of 4 or 16 more often than not, as sizes of layers are."""
+    """Log-uniform; more often than not a round number, as sizes of layers are: a multiple of 4 or 16, or of a quarter
+    of the power of two below it (caches dislike strides that are large powers of two)."""
     n = round(exp(rng.uniform(log(low), log(high))))
-    step = _of(rng, (1, 4, 16) if n >= 32 else (1, 2, 4))
+    quarter = max(1 << n.bit_length() - 3, 1) if n >= 8 else 1
+    step = _of(rng, (1, 4, 16, quarter, quarter) if n >= 32 else (1, 2, 4))
     return min(max(n // step * step, low), high)
 
 
@@ -96,7 +103,7 @@ def _matmul(rng: Rng, dtype: str) -> Graph:
     thin = rng.random()
     if thin < 0.3:
         m = _of(rng, (1, 1, 2, 4, 8))
-        k, n = _size(rng, 64, 6000), _size(rng, 16, 6000)
+        k, n = _size(rng, 64, 16000), _size(rng, 16, 8000)
     elif thin < 0.4:
         n = _of(rng, (1, 2, 4, 8))
     b = Builder("matmul", track=False)
@@ -260,6 +267,18 @@ def _region(rng: Rng, dtype: str) -> Graph:
     return b.build([value])
 
 
+def _affine(rng: Rng, dtype: str) -> Graph:
+    """What follows a convolution: scale and shift of each channel, perhaps a second tensor, perhaps a lower bound."""
+    shape = (1, _size(rng, 8, 2000), *_plane(rng, 5, 120))
+    b = Builder("affine", track=False)
+    value = _input(b, "x", shape, dtype)
+    for i in range(int(rng.integers(1, 4))):
+        value = b(_of(rng, ("multiply", "add", "subtract")), value, _input(b, f"c{i}", (shape[1], 1, 1), dtype))
+    if rng.random() < 0.3:
+        value = b("add", value, _input(b, "y", shape, dtype))
+    return b.build([b("maximum", value, 0.0)])
+
+
 def _rows(rng: Rng, dtype: str) -> Graph:
     """Softmax, layer norm and their kin."""
     shape = (_size(rng, 1, 3000), _size(rng, 16, 2000))
@@ -282,7 +301,9 @@ def _permute(rng: Rng, dtype: str) -> Graph:
     """Matrices turned over, and axes of pictures changed around."""
     b = Builder("permute", track=False)
     if rng.random() < 0.5:
-        shape = (_size(rng, 16, 5000), _size(rng, 16, 5000))
+        shape = (_size(rng, 16, 12000), _size(rng, 16, 8000))
+        if rng.random() < 0.4:
+            shape = shape[0], max(1 << shape[1].bit_length() - 1, 64)
         return b.build([b("permute", _input(b, "x", shape, dtype), axes=(1, 0))])
     shape = (_size(rng, 1, 8), _size(rng, 2, 200), _size(rng, 4, 120), _size(rng, 4, 120))
     axes = _of(rng, ((0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3), (2, 0, 1, 3), (1, 0, 2, 3)))
@@ -315,7 +336,7 @@ def _pad(rng: Rng, dtype: str) -> Graph:
 def _fill(rng: Rng, dtype: str) -> Graph:
     """One number, or one a channel, for a whole tensor."""
     whole = rng.random() < 0.7
-    shape = (_size(rng, 4, 4000), _size(rng, 4, 5000))
+    shape = (_size(rng, 4, 12000), _size(rng, 4, 8000))
     b = Builder("fill", track=False)
     return b.build([b("broadcast_to", _input(b, "x", () if whole else (shape[0], 1), dtype), shape=shape)])
 
@@ -340,7 +361,7 @@ def _cumulative(rng: Rng, dtype: str) -> Graph:
 
 
 FAMILIES: Mapping[str, Draw] = {
-    "matmul": Draw(_matmul, 24, 80),
+    "matmul": Draw(_matmul, 24, 80, LARGE),
     "matmul of batches": Draw(_batched, 6, 24),
     "conv": Draw(_conv_dense, 24, 80),
     "conv 1x1": Draw(_conv_pointwise, 14, 48),
@@ -355,12 +376,13 @@ FAMILIES: Mapping[str, Draw] = {
     "dear elementwise": Draw(_single(_DEAR), 6, 18),
     "function": Draw(_single(_FUNCTIONS), 12, 40),
     "region": Draw(_region, 14, 48),
+    "affine": Draw(_affine, 10, 36),
     "rows": Draw(_rows, 8, 24),
-    "permute": Draw(_permute, 14, 48),
+    "permute": Draw(_permute, 16, 72, LARGE),
     "concat": Draw(_concat, 5, 14),
     "slice": Draw(_slice, 5, 14),
     "pad": Draw(_pad, 3, 10),
-    "fill": Draw(_fill, 6, 20),
+    "fill": Draw(_fill, 6, 24, LARGE),
     "gather": Draw(_gather, 4, 14),
     "sort": Draw(_sort, 4, 12),
     "cumulative": Draw(_cumulative, 4, 12),

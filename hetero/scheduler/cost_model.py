@@ -12,6 +12,7 @@ from hetero.profile.quantity import Interval, Quantity, interval
 from hetero.scheduler.cost_default import KINDS, LADDER, NO_PEAK, PARTS, SLOWER, assumed
 from hetero.scheduler.cost_work import Pass, Work
 
+ZERO = Interval(0.0, 0.0, 0.0)
 LEAST_W = 1e-6  # between idle and full load: a profile whose two powers overlap still spends something
 
 
@@ -106,7 +107,8 @@ class Model:
         return any(name in self._classes for name in beginnings(op_class) if name != whole)
 
     def rate(self, op_class: str, dtype: str, size: float) -> Rate:
-        """For one class, dtype and log2 of the size."""
+        """For one class, dtype and log2 of the size. Rows that give an efficiency for compute or for memory alone say
+        that the other never decides; where no row gives either, both are assumed."""
         key = (op_class, dtype, size)
         found = self._rates.get(key)
         if found is None:
@@ -116,13 +118,14 @@ class Model:
     def _rate(self, op_class: str, dtype: str, size: float) -> Rate:
         curve = self._curve(op_class, dtype)
         compute, memory, launch = curve.at(size) if curve else (None, None, None)
-        part, of_bandwidth = PARTS.get(op_class.partition(".")[0], PARTS["other"])
-        compute = compute or interval(assumed(min(part * self._kind.compute, 1.0), "1"))
-        memory = memory or interval(assumed(min(of_bandwidth * self._kind.memory, 1.0), "1"))
+        if compute is None and memory is None:
+            part, of_bandwidth = PARTS.get(op_class.partition(".")[0], PARTS["other"])
+            compute = interval(assumed(min(part * self._kind.compute, 1.0), "1"))
+            memory = interval(assumed(min(of_bandwidth * self._kind.memory, 1.0), "1"))
         return Rate(
             launch if launch is not None else self.launch_s,
-            1.0 / (self.peak(dtype) * compute),
-            1.0 / (self.byte_per_s * memory),
+            1.0 / (self.peak(dtype) * compute) if compute is not None else ZERO,
+            1.0 / (self.byte_per_s * memory) if memory is not None else ZERO,
         )
 
     def _curve(self, op_class: str, dtype: str) -> Curve | None:

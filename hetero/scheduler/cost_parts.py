@@ -33,10 +33,11 @@ class Pass:
 
     @property
     def size(self) -> float:
-        """log2 of what decides the size bucket: operations, or bytes where nothing is computed."""
-        return log2(max(self.op or self.byte, 1.0))
+        """log2 of what decides the size bucket: operations of one launch, or bytes where nothing is computed."""
+        return log2(max((self.op or self.byte) / max(self.times, 1.0), 1.0))
 
 
+Ints = tuple[int, ...]
 Parts = tuple[Pass, ...]
 Split = tuple[str, Parts]  # the finer class of the whole, and its parts
 
@@ -137,10 +138,28 @@ def _elementwise(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
 
 
 def _step_name(graph: Graph, node: Node) -> str:
-    """Ops of one operation an element are alike; others go by their names."""
-    elements = sum(prod(concrete(t.known)) for t in graph.out_types(node))
+    """Ops of one operation an element are alike; others go by their names. Where an input is stretched, by how many
+    elements lie one behind the other too."""
+    (out,) = graph.out_types(node)[:1]
+    shape = concrete(out.known)
     cost = node.op.cost(graph.in_types(node), graph.out_types(node), node.attrs)
-    return node.op.name if cost.flop > elements or node.op.kind != "elementwise" else "plain"
+    name = node.op.name if cost.flop > prod(shape) or node.op.kind != "elementwise" else "plain"
+    inner = min((_inner_run(concrete(t.known), shape) for t in graph.in_types(node)), default=0)
+    return f"{name}.{run(inner)}" if 0 < inner < prod(shape) else name
+
+
+def _inner_run(shape: Ints, out: Ints) -> int:
+    """Elements of the output over which an input runs on, or stands still; all where it is as large, or one number."""
+    if prod(shape) in (1, prod(out)):
+        return prod(out)
+    full = (1,) * (len(out) - len(shape)) + shape
+    still = full[-1] == 1
+    length = 1
+    for n, m in zip(reversed(full), reversed(out), strict=True):
+        if m != 1 and (n == 1) != still:
+            break
+        length *= m
+    return length
 
 
 def _fused(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
@@ -170,7 +189,24 @@ def _permute(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
         order.pop()
     if not axes:
         return "movement.copy", ()
-    return (f"movement.rows.{run(kept)}" if kept > 1 else "movement.turn"), ()
+    if kept > 1:
+        return f"movement.rows.{run(kept)}", ()
+    return f"movement.turn.{_alignment(graph, node, axes[-1])}", ()
+
+
+def _alignment(graph: Graph, node: Node, axis: int) -> str:
+    """Whether strides of the turned axes are multiples of a large power of two: then few lines of a cache serve all."""
+    (x,), (out,) = graph.in_types(node), graph.out_types(node)
+    source, made = concrete(x.known), concrete(out.known)
+    read = prod(source[axis + 1 :]) * x.dtype.itemsize
+    last = max(a for a in range(len(source)) if source[a] != 1)
+    write = prod(made[list(node.attrs["axes"]).index(last) + 1 :]) * x.dtype.itemsize
+    return f"a{max(_twos(read), _twos(write)) // 1024}"
+
+
+def _twos(n: int) -> int:
+    """The largest power of two that divides n, up to a page."""
+    return min(n & -n, 4096)
 
 
 def _slice(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
