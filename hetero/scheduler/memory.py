@@ -8,23 +8,11 @@ reads is a result and stays to the end. Devices that a tensor only passes throug
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from hetero.scheduler.flat import Flat
+from hetero.scheduler.solution import SendArrays
 from hetero.scheduler.taskgraph import INF, Floats, Ints
-
-
-class SendArrays(NamedTuple):
-    """Sends, field by field (see `solution.Send`)."""
-
-    tensor: Ints
-    link: Ints
-    start_s: Floats
-    end_s: Floats
-    arrival_s: Floats
-    destination: Ints
 
 
 def resident(flat: Flat, device: Ints) -> Floats:
@@ -63,7 +51,10 @@ def peak_memory(flat: Flat, device: Ints, start_s: Floats, finish_s: Floats, sen
 def _peak(begin: Floats, end: Floats, size: Floats) -> float:
     """The largest sum of sizes over time; what ends when another begins does not meet it."""
     here = np.flatnonzero(begin < INF)
-    time = np.concatenate((end[here], begin[here]))
-    change = np.concatenate((-size[here], size[here]))
-    by = np.lexsort((change, time))
-    return max(0.0, float(np.cumsum(change[by]).max(initial=0.0)))
+    begin, end, size = begin[here], end[here], size[here]
+    if not len(here):
+        return 0.0
+    by, by_end = np.argsort(begin, kind="stable"), np.argsort(end, kind="stable")
+    gone = np.concatenate(([0.0], np.cumsum(size[by_end])))
+    live = np.cumsum(size[by]) - gone[np.searchsorted(end[by_end], begin[by], "right")]
+    return max(0.0, float(live.max()))

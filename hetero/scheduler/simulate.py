@@ -21,9 +21,9 @@ from hetero.errors import PlanError
 from hetero.scheduler.costs import costs, in_order
 from hetero.scheduler.flat import Flat
 from hetero.scheduler.limits import static_w, violations
-from hetero.scheduler.memory import SendArrays, peak_memory
+from hetero.scheduler.memory import peak_memory
 from hetero.scheduler.native import bridge
-from hetero.scheduler.solution import Schedule, Send
+from hetero.scheduler.solution import Schedule, Send, SendArrays, Sends
 from hetero.scheduler.taskgraph import INF, SHOWN, Floats, Ints, TaskGraph
 
 
@@ -192,7 +192,7 @@ def simulate(g: TaskGraph, device: Ints, order: Ints) -> Schedule:
         order=order,
         start_s=start,
         finish_s=finish,
-        sends=tuple(map(Send._make, zip(*(c.tolist() for c in sends), strict=True))),
+        sends=Sends(sends),
         latency_s=makespan,
         serial_s=cost.serial_s,
         period_s=cost.period_s,

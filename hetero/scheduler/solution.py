@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from hetero.errors import PlanError
 from hetero.scheduler.taskgraph import Floats, Ints
@@ -62,6 +62,51 @@ class Send(NamedTuple):
     destination: int  # the device that it is sent to, by this hop or a later one
 
 
+class SendArrays(NamedTuple):
+    """Sends, field by field."""
+
+    tensor: Ints
+    link: Ints
+    start_s: Floats
+    end_s: Floats
+    arrival_s: Floats
+    destination: Ints
+
+
+class Sends(Sequence[Send]):
+    """Sends kept as arrays, of which a large schedule has hundreds of thousands; each is made when it is asked for."""
+
+    __slots__ = ("arrays",)
+
+    def __init__(self, arrays: SendArrays) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays.tensor)
+
+    @overload
+    def __getitem__(self, index: int) -> Send: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sends: ...
+
+    def __getitem__(self, index: int | slice) -> Send | Sends:
+        if isinstance(index, slice):
+            return Sends(SendArrays(*(column[index] for column in self.arrays)))
+        return Send(*(column[index].item() for column in self.arrays))
+
+    def __iter__(self) -> Iterator[Send]:
+        return map(Send._make, zip(*(column.tolist() for column in self.arrays), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
     """When everything happens, and what it costs: what the simulator makes of devices and an order."""
@@ -70,7 +115,7 @@ class Schedule:
     order: Ints  # (n,) tasks in the order in which they are decided
     start_s: Floats  # (n,)
     finish_s: Floats  # (n,)
-    sends: tuple[Send, ...]
+    sends: Sequence[Send]  # the hops of one sending follow each other
     latency_s: float
     serial_s: float
     period_s: float

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hetero.scheduler.solution import Schedule
+from hetero.scheduler.solution import Schedule, Sends
 from hetero.scheduler.taskgraph import Bools, Floats, Ints, TaskGraph
 
 TOLERANCE = 1e-9  # relative, for sums that may be rounded in another order
@@ -148,9 +148,17 @@ def _shape(g: TaskGraph, s: Schedule) -> Iterator[str]:
             yield f"{g.tasks[i]!r} is on device {p}, which is not there"
     if sorted(s.order.tolist()) != list(range(n)):
         yield "order does not hold each task once"
-    for k, send in enumerate(s.sends):
-        if not (0 <= send.tensor < len(g.producer) and 0 <= send.link < len(g.links)):
-            yield f"send {k} names a tensor or link that is not there"
+    columns = _columns(s)
+    limits = ((0, "tensor", len(g.producer)), (1, "link", len(g.links)), (5, "device", len(g.devices)))
+    for k, what, count in limits:
+        column = np.asarray(columns[k], np.int64)
+        for at in np.flatnonzero((column < 0) | (column >= count)):
+            yield f"send {at} names {what} {column[at]}, which is not there"
+
+
+def _columns(s: Schedule) -> Sequence[Any]:
+    """The sends, field by field."""
+    return s.sends.arrays if isinstance(s.sends, Sends) else list(zip(*s.sends, strict=True)) or [()] * 6
 
 
 def _case(g: TaskGraph, s: Schedule) -> _Case:
@@ -159,7 +167,7 @@ def _case(g: TaskGraph, s: Schedule) -> _Case:
     place = np.empty(len(g.tasks), np.int64)
     place[s.order] = np.arange(len(place))
     task_zone, made_zone = _zones(g) if g.private else (None, None)
-    columns = list(zip(*s.sends, strict=True)) or [()] * 6
+    columns = _columns(s)
     tensor, link, to = (np.array(columns[k], np.int64) for k in (0, 1, 5))
     begin, end, arrival = (np.array(columns[k], np.float64) for k in (2, 3, 4))
     source, target = (np.array([getattr(k, f) for k in g.links], np.int64)[link] for f in ("source", "target"))
@@ -348,9 +356,9 @@ def _peaks(c: _Case) -> list[float]:
 
 def _worst(begin: Floats, end: Floats, size: Floats) -> float:
     """The largest sum over time; what ends at the moment another begins is gone."""
-    time, change = np.concatenate((begin, end)), np.concatenate((size, -size))
-    ends = np.repeat((1, 0), len(size))
-    return max(0.0, float(change[np.lexsort((ends, time))].cumsum().max(initial=0.0)))
+    by, ended = np.argsort(begin), np.argsort(end)
+    before = np.append(0.0, size[ended].cumsum())[np.searchsorted(end[ended], begin[by], "right")]
+    return float((size[by].cumsum() - before).max(initial=0.0))
 
 
 def _power(c: _Case) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 Moves: shift a task in the order, mostly before or behind another of its device; move one task, often to a neighbour's
 device; move a connected segment (on networks single tasks are never worth the transfers, segments are); swap the
-devices of two tasks. Half of the tasks are taken from the critical chain: the task that ends last, what it waited for,
+devices of two tasks; and now and then, order all tasks by what follows them. Half of the tasks are taken from the critical chain: the task that ends last, what it waited for,
 and so on. No time and no library function decides anything, so equal seeds and numbers of steps give equal results.
 
 Source: Kirkpatrick, Gelatt, Vecchi, Science 1983.
@@ -23,6 +23,7 @@ from hetero.scheduler.taskgraph import INF, Ints
 LOGS = [-math.log((k + 0.5) / 4096) for k in range(4096)]  # of evenly spaced numbers: what may be lost, in temperatures
 SPAN = 50  # how far a task shifts in the order
 SHIFT, MOVE, SEGMENT = 30, 65, 90  # per cent of the moves, added up; the rest swaps
+RANKED = 10  # one in so many moves also ranks all tasks anew
 CHECKED = 64  # steps between looks at the clock
 _MASK = (1 << 64) - 1
 
@@ -76,6 +77,13 @@ class _Search:
         self.together = [tasks[first[group[i]] : first[group[i] + 1]] for i in range(flat.n)] if flat.grouped else []
         self.seconds = flat.lists.seconds
         self.bits = size_bits(flat.n)
+        start_of, tensors = flat.out_start.tolist(), flat.out_tensor.tolist()
+        self.outputs = [tensors[start_of[i] : start_of[i + 1]] for i in range(flat.n)]
+        reading, consumer = flat.consumer_start.tolist(), flat.consumer.tolist()
+        self.readers = [consumer[reading[t] : reading[t + 1]] for t in range(len(reading) - 1)]
+        self.zone = flat.tensor_zone.tolist()
+        self.rates, self.latencies = flat.pair_s_per_byte.tolist(), flat.pair_latency_s.tolist()
+        self.saved: list[int] | None = None  # the order before a move that ranked all tasks
         self.undo: list[tuple[int, int]] = []
         self.shifts: list[tuple[int, int]] = []
         self.critical: list[int] = []
@@ -121,10 +129,12 @@ class _Search:
             i = self.below(self.flat.n)
         self.undo.clear()
         self.shifts.clear()
-        for most, move in ((SHIFT, self.shift), (MOVE, self.move_one), (SEGMENT, self.move_segment), (100, self.swap)):
-            if kind < most:
-                return move(i)
-        raise AssertionError("kinds of moves end at 100")
+        self.saved = None
+        moves = ((SHIFT, self.shift), (MOVE, self.move_one), (SEGMENT, self.move_segment), (100, self.swap))
+        moved = next(move for most, move in moves if kind < most)(i)
+        if moved and timed and self.below(RANKED) == 0:
+            self.rank_all()
+        return moved
 
     def find_critical(self) -> None:
         """The chain that ends last: each task with what it waited for."""
@@ -214,6 +224,24 @@ class _Search:
         self.put(j, p)
         return True
 
+    def rank_all(self) -> None:
+        """All tasks in order of what follows each of them, on the devices of now."""
+        flat, device, size = self.flat, self.device, self.flat.lists.tensor_byte
+        rank = [0.0] * flat.n
+        for i in reversed(self.order):
+            p, longest = device[i], 0.0
+            for t in self.outputs[i]:
+                rates, latencies = self.rates[self.zone[t]][p], self.latencies[self.zone[t]][p]
+                for j in self.readers[t]:
+                    q = device[j]
+                    takes = 0.0 if p == q else size[t] * rates[q] + latencies[q]
+                    longest = max(longest, rank[j] + takes)
+            rank[i] = self.seconds[i][p] + longest
+        self.saved = self.order
+        self.order = sorted(self.order, key=lambda i: -rank[i])
+        for k, i in enumerate(self.order):
+            self.place[i] = k
+
     def target(self, i: int) -> int:
         """Another device for a task: a neighbour's, or any; -1: there is none."""
         here, start, size = self.device[i], self.near_start[i], self.near_start[i + 1] - self.near_start[i]
@@ -240,6 +268,10 @@ class _Search:
             self.place[self.order[k]] = k
 
     def revert(self) -> None:
+        if self.saved is not None:
+            self.order = self.saved
+            for k, i in enumerate(self.order):
+                self.place[i] = k
         for come_from, to in reversed(self.shifts):
             self.reorder(to, come_from)
         for i, p in reversed(self.undo):

@@ -10,9 +10,9 @@ import numpy as np
 from hetero.scheduler.algorithms import lists, ranks
 from hetero.scheduler.algorithms.context import Context
 from hetero.scheduler.algorithms.lists import Assigned, Rule, Stop
-from hetero.scheduler.taskgraph import Bools, Floats, Ints
+from hetero.scheduler.taskgraph import Floats, Ints
 
-ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 32.0)  # how much the prices count beside the finish time
+ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 32.0, 128.0)  # how much the prices count beside the finish time
 ORDERS_OF = 4  # devices up to which priority-greedy tries every order of them
 
 Made = Iterable[tuple[str, Assigned | None]]
@@ -91,10 +91,10 @@ def _critical_path(c: Context, priority: Floats) -> list[int]:
     flat = c.flat
     first = np.flatnonzero(np.diff(flat.in_start) == 0)
     at = int(first[priority[first].argmax()])
-    path, followers = [at], ranks.followers_of(flat)
-    while followers[at]:
-        at = max(followers[at], key=lambda j: (priority[j], -j))
+    path: list[int] = []
+    while at >= 0:
         path.append(at)
+        at = max(ranks.followers(flat, at), key=lambda j: (priority[j], -j), default=-1)
     return path
 
 
@@ -126,6 +126,12 @@ def price_guided(c: Context, stop: Stop | None = None) -> Iterator[tuple[str, As
         yield f"prices {alpha:g}, queued", priced(c, alpha, insertion=True, contended=True, stop=stop)
 
 
+def large(c: Context, stop: Stop | None = None) -> Made:
+    """For big graphs prices count much: their devices have plenty of other work."""
+    yield "prices 128", priced(c, 128.0, insertion=True, contended=False)
+    yield "prices 32", priced(c, 32.0, insertion=True, contended=False)
+
+
 def heft_queued(c: Context, stop: Stop | None = None) -> Made:
     yield "heft, queued", lists.schedule(c.flat, c.heft_order, Rule(c.flat.seconds, contended=True), stop)
     yield "heft, appended", lists.schedule(c.flat, c.heft_order, Rule(c.flat.seconds, False, True), stop)
@@ -145,8 +151,3 @@ CANDIDATES: Mapping[str, Maker] = {
     "peft by links": peft_links,
     "prices": price_guided,
 }
-
-
-def allowed(c: Context, device: Ints) -> Bools:
-    """(n,) whether each task may run where it is put."""
-    return c.flat.mask[np.arange(c.flat.n), device]

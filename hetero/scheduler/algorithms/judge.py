@@ -44,6 +44,7 @@ class Judge:
         self.per_second = weights.get("latency", 0.0) + weights.get("energy", 0.0) * self.static_w
         self.timed = self.per_second > 0 or self.limited
         self.summed = self.average or bool(weights.keys() - {"latency"})
+        self.plain = not self.limited and not self.summed  # the makespan and nothing else
         self.native: Any = None  # the struct for C, kept
 
     @cached_property

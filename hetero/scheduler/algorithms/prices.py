@@ -17,7 +17,7 @@ from hetero.scheduler.flat import Flat
 from hetero.scheduler.taskgraph import Floats
 
 PASSES = 150
-SAMPLE = 16_384  # tasks that set the prices of larger graphs, before a few passes over all
+SAMPLE = 8_192  # tasks that set the prices of larger graphs, before a few passes over all
 
 
 class Prices(NamedTuple):
@@ -34,7 +34,7 @@ def prices(flat: Flat) -> Prices:
     price = np.full(flat.count, 1.0 / flat.count)
     if len(work) > 2 * SAMPLE:
         price, _ = _improved(work[:: len(work) // SAMPLE], price, PASSES)
-        price, bound = _improved(work, price, PASSES // 10, step=0.02)
+        price, bound = _improved(work, price, PASSES // 25, step=0.02)
     else:
         price, bound = _improved(work, price, PASSES)
     weighted = np.where(flat.mask, np.where(flat.mask, flat.seconds, 0.0) * price, np.inf)
@@ -52,17 +52,18 @@ def _work(flat: Flat) -> Floats:
 
 def _improved(work: Floats, price: Floats, passes: int, step: float = 1.0) -> tuple[Floats, float]:
     """Prices with the best bound over some passes, and that bound. Steps shrink, and are relative to the load."""
-    finite = np.where(np.isfinite(work), work, 0.0)
-    allowed = np.isfinite(work)
+    work = np.ascontiguousarray(work.T)  # device by device: what is added up and compared then lies together
     best, bound = price, -1.0
     for k in range(passes):
-        weighted = np.where(allowed, finite * price, np.inf)
-        to = weighted.argmin(1)
-        rows = np.arange(len(work))
-        here = float(weighted[rows, to].sum())
+        least, to = work[0] * price[0], np.zeros(work.shape[1], np.int64)
+        for p in range(1, len(price)):
+            weighted = work[p] * price[p]
+            to[weighted < least] = p
+            np.minimum(least, weighted, out=least)
+        here = float(least.sum())
         if here > bound:
             best, bound = price, here
-        load = np.bincount(to, finite[rows, to], minlength=len(price))
+        load = np.bincount(to, work[to, np.arange(work.shape[1])], minlength=len(price))
         top = load.max()
         if top <= 0:
             break

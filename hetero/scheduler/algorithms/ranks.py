@@ -41,6 +41,9 @@ def tails(flat: Flat, *, mean: bool = False) -> Floats:
     With the real seconds of each way it is a lower bound, even if tasks could be run twice; with the mean over all ways
     (`mean`) it is PEFT's optimistic cost table.
     """
+    compiled = bridge.kernels(flat)
+    if compiled:
+        return compiled.tails(flat.mean_edge_seconds if mean else None)
     _, target, _ = flat.edges
     tail = np.zeros((flat.n, flat.count))
     away = 1.0 - np.eye(flat.count)
@@ -77,6 +80,13 @@ def _by_ready(flat: Flat, priority: Floats) -> Iterator[int]:
             waiting[j] -= 1
             if not waiting[j]:
                 heapq.heappush(heap, (least[j], j))
+
+
+def followers(flat: Flat, task: int) -> list[int]:
+    """The readers of one task's tensors."""
+    start = flat.consumer_start
+    tensors = flat.out_tensor[flat.out_start[task] : flat.out_start[task + 1]]
+    return [j for t in tensors.tolist() for j in flat.consumer[start[t] : start[t + 1]].tolist()]
 
 
 def followers_of(flat: Flat) -> list[list[int]]:

@@ -10,8 +10,8 @@ import numpy as np
 from hetero.scheduler import native
 from hetero.scheduler.flat import Flat
 from hetero.scheduler.limits import SLACK
-from hetero.scheduler.memory import SendArrays
 from hetero.scheduler.native import address, contiguous
+from hetero.scheduler.solution import SendArrays
 from hetero.scheduler.taskgraph import INF, Floats, Ints
 
 if TYPE_CHECKING:
@@ -138,6 +138,18 @@ class Kernels:
         source, target, tensor = flat.edges
         way = (flat.tensor_zone[tensor] * flat.count + device[source]) * flat.count + device[target]
         return int((flat.route_start[way + 1] - flat.route_start[way]).sum()) if len(way) else 0
+
+    def tails(self, mean: Floats | None) -> Floats:
+        """As `ranks.tails`."""
+        flat = self.flat
+        tail = np.empty((flat.n, flat.count))
+        order = contiguous(flat.topological, np.int64)
+        seconds = None if mean is None else contiguous(mean, np.float64)
+        if not self.library.hetero_tails(
+            ctypes.byref(self.plain), address(order), address(seconds), address(tail)
+        ):
+            raise MemoryError
+        return tail
 
     def by_ready(self, priority: Floats) -> Ints:
         """As `ranks.by_ready`."""

@@ -351,6 +351,41 @@ API I hetero_by_ready(const Problem *g, const D *priority, I *order)  // ranks.b
     return done;
 }
 
+// ranks.tails: `mean` holds seconds of each reading (in the order of `consumer`), or is NULL for those of the real ways.
+API I hetero_tails(const Problem *g, const I *order, const D *mean, D *tail)
+{
+    I P = g->count;
+    D *after = malloc((P + 1) * sizeof(D));
+    if (!after)
+        return 0;
+    for (I k = 0; k < g->n * P; k++)
+        tail[k] = 0.0;
+    for (I k = g->n - 1; k >= 0; k--) {
+        I i = order[k];
+        for (I o = g->out_start[i]; o < g->out_start[i + 1]; o++) {
+            I t = g->out_tensor[o];
+            for (I e = g->consumer_start[t]; e < g->consumer_start[t + 1]; e++) {
+                I j = g->consumer[e];
+                for (I q = 0; q < P; q++)
+                    after[q] = tail[j * P + q] + g->seconds[j * P + q];
+                for (I p = 0; p < P; p++) {
+                    const D *rate = g->s_per_byte + g->base[t] + p * P, *latency = g->latency + g->base[t] + p * P;
+                    D least = NEVER;
+                    for (I q = 0; q < P; q++) {
+                        D way = mean ? (p == q ? 0.0 : mean[e]) : g->tensor_byte[t] * rate[q] + latency[q];
+                        if (after[q] + way < least)
+                            least = after[q] + way;
+                    }
+                    if (least > tail[i * P + p])
+                        tail[i * P + p] = least;
+                }
+            }
+        }
+    }
+    free(after);
+    return 1;
+}
+
 // 1 when all tasks are placed, 0 when one has nowhere to go or `room` is used up, -1 without memory.
 API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, I contended, const D *regret, D room,
                   I *device, D *start)
@@ -463,7 +498,8 @@ done:
 // -- the value of a schedule: costs.costs, memory.peak_memory, limits.broken, judge.Judge.score ---------------------
 
 typedef struct {
-    D time, change;
+    D time;
+    I tensor;
 } Event;
 
 static int by_time(const void *a, const void *b)
@@ -471,7 +507,7 @@ static int by_time(const void *a, const void *b)
     const Event *x = a, *y = b;
     if (x->time != y->time)
         return x->time < y->time ? -1 : 1;
-    return x->change < y->change ? -1 : x->change > y->change;
+    return x->tensor < y->tensor ? -1 : x->tensor > y->tensor;
 }
 
 typedef struct {
@@ -657,18 +693,22 @@ static void live_ranges(const Problem *g, const I *device, const Times *t, Sums 
 
 static D peak(const Problem *g, I p, Sums *s)
 {
-    I size = 0, P = g->count;
-    D now_live = 0.0, most = 0.0;
+    I size = 0, left = 0, P = g->count;
+    Event *begins = s->event, *ends = s->event + g->tensors;
+    D came = 0.0, gone = 0.0, most = 0.0;
     for (I k = 0; k < g->tensors; k++)
         if (s->begin[k * P + p] < NEVER) {
-            s->event[size++] = (Event){s->end[k * P + p], -g->tensor_byte[k]};
-            s->event[size++] = (Event){s->begin[k * P + p], g->tensor_byte[k]};
+            begins[size] = (Event){s->begin[k * P + p], k};
+            ends[size++] = (Event){s->end[k * P + p], k};
         }
-    qsort(s->event, size, sizeof(Event), by_time);
+    qsort(begins, size, sizeof(Event), by_time);
+    qsort(ends, size, sizeof(Event), by_time);
     for (I k = 0; k < size; k++) {
-        now_live += s->event[k].change;
-        if (now_live > most)
-            most = now_live;
+        came += g->tensor_byte[begins[k].tensor];
+        while (left < size && ends[left].time <= begins[k].time)
+            gone += g->tensor_byte[ends[left++].tensor];
+        if (came - gone > most)
+            most = came - gone;
     }
     return most;
 }
@@ -747,6 +787,8 @@ typedef struct {
     I old_from[2], old_to[2], shifts;
     I *mark, stamp, *front;
     I *critical, critical_size, dirty;
+    I *saved, *merged, ranked;  // the order before a move that ranked all tasks
+    D *rank;
 } Search;
 
 static uint64_t next(Search *s)  // splitmix64
@@ -900,6 +942,52 @@ static void find_critical(Search *s, const Times *t)  // the chain that ends las
     s->dirty = 0;
 }
 
+static void sort_by_rank(const D *rank, I *a, I *half, I size)  // falling; stable
+{
+    if (size < 12) {
+        for (I k = 1; k < size; k++) {
+            I x = a[k], at = k;
+            for (; at > 0 && rank[a[at - 1]] < rank[x]; at--)
+                a[at] = a[at - 1];
+            a[at] = x;
+        }
+        return;
+    }
+    I middle = size / 2, x = 0, y = middle, to = 0;
+    sort_by_rank(rank, a, half, middle);
+    sort_by_rank(rank, a + middle, half, size - middle);
+    memcpy(half, a, middle * sizeof(I));
+    while (x < middle && y < size)
+        a[to++] = rank[a[y]] > rank[half[x]] ? a[y++] : half[x++];
+    while (x < middle)
+        a[to++] = half[x++];
+}
+
+static void rank_all(Search *s)  // order by what follows each task, on the devices of now
+{
+    const Problem *g = s->g;
+    I n = g->n, P = g->count;
+    memcpy(s->saved, s->order, n * sizeof(I));
+    s->ranked = 1;
+    for (I k = n - 1; k >= 0; k--) {
+        I i = s->order[k], p = s->device[i];
+        D longest = 0.0;
+        for (I o = g->out_start[i]; o < g->out_start[i + 1]; o++) {
+            I tensor = g->out_tensor[o], way = g->base[tensor] + p * P;
+            for (I e = g->consumer_start[tensor]; e < g->consumer_start[tensor + 1]; e++) {
+                I j = g->consumer[e], q = s->device[j];
+                D takes = p == q ? 0.0 : g->tensor_byte[tensor] * g->s_per_byte[way + q] + g->latency[way + q];
+                if (s->rank[j] + takes > longest)
+                    longest = s->rank[j] + takes;
+            }
+        }
+        s->rank[i] = g->seconds[i * P + p] + longest;
+    }
+    sort_by_rank(s->rank, s->order, s->merged, n);
+    for (I k = 0; k < n; k++)
+        s->place[s->order[k]] = k;
+}
+
 static I step(Search *s, const Times *t)
 {
     I kind = s->g->timed ? below(s, 100) : 30 + below(s, 70), i;
@@ -910,16 +998,23 @@ static I step(Search *s, const Times *t)
     } else {
         i = below(s, s->g->n);
     }
-    s->undo = s->shifts = 0;
-    if (kind < 30)
-        return shift_somewhere(s, i);
-    if (kind < 65)
-        return move_one(s, i);
-    return kind < 90 ? move_segment(s, i) : swap(s, i);
+    s->undo = s->shifts = s->ranked = 0;
+    I moved = kind < 30   ? shift_somewhere(s, i)
+              : kind < 65 ? move_one(s, i)
+              : kind < 90 ? move_segment(s, i)
+                          : swap(s, i);
+    if (moved && s->g->timed && below(s, 10) == 0)
+        rank_all(s);
+    return moved;
 }
 
 static void revert(Search *s)
 {
+    if (s->ranked) {
+        memcpy(s->order, s->saved, s->g->n * sizeof(I));
+        for (I k = 0; k < s->g->n; k++)
+            s->place[s->order[k]] = k;
+    }
     while (s->shifts) {
         s->shifts--;
         shift(s, s->old_to[s->shifts], s->old_from[s->shifts]);
@@ -941,9 +1036,10 @@ API I hetero_anneal(const Problem *g, Anneal *a, I *device, I *order)
     s.g = g;
     s.a = a;
     s.state = (uint64_t)a->seed;
-    I *block = calloc(8 * n + 16, sizeof(I));
+    I *block = calloc(10 * n + 16, sizeof(I));
+    s.rank = malloc((n + 1) * sizeof(D));
     int x = times_make(g, &now_t), y = times_make(g, &new_t), z = sums_make(g, &sums);
-    if (!block || !x || !y || !z)
+    if (!block || !s.rank || !x || !y || !z)
         goto done;
     s.device = block;
     s.order = block + n;
@@ -953,6 +1049,8 @@ API I hetero_anneal(const Problem *g, Anneal *a, I *device, I *order)
     s.mark = block + 5 * n + 4;
     s.front = block + 6 * n + 4;
     s.critical = block + 7 * n + 4;
+    s.saved = block + 8 * n + 4;
+    s.merged = block + 9 * n + 4;
     memcpy(s.device, device, n * sizeof(I));
     memcpy(s.order, order, n * sizeof(I));
     for (I k = 0; k < n; k++)
@@ -994,5 +1092,6 @@ done:
     times_free(g, &new_t);
     sums_free(&sums);
     free(block);
+    free(s.rank);
     return result;
 }

@@ -1,0 +1,94 @@
+"""Search after the first schedules: annealing from the best of them, and list scheduling with shaken prices and ranks.
+
+What is done depends on the number of evaluations alone; the clock only ends it. So a number of evaluations gives the
+same schedule wherever it is given time to finish, compiled or not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hetero.scheduler.algorithms import anneal, lists, ranks
+from hetero.scheduler.algorithms.context import Context
+from hetero.scheduler.algorithms.judge import Judge, Score
+from hetero.scheduler.algorithms.lists import Assigned, Rule
+
+HOT = (0.05, 0.02, 0.1)  # first temperatures, in parts of the value; the runs take turns
+COLD = 0.01  # the last temperature, in parts of the first
+RUNS = 4  # of annealing, at most; each must have STEPS times as many steps as tasks
+STEPS = 100
+PENALTY = 5.0  # of being once above a limit, in parts of the value
+ANNEALED = 3000  # tasks up to which single moves are worth simulating everything
+SHAKEN = 300  # tasks from which shaken lists come first
+LIST_COST = 12  # evaluations that one list scheduling is counted as
+SECOND = {True: 4.0e7, False: 5.0e5}  # tasks and readings simulated a second, compiled and not: turns time into steps
+
+
+class Best(NamedTuple):
+    """The best schedule so far and what found it."""
+
+    made: Assigned
+    score: Score
+    method: str
+
+
+def evaluations(c: Context, seconds: float, *, compiled: bool) -> int:
+    """How many evaluations are planned for so many seconds."""
+    return int(max(seconds, 0.0) * SECOND[compiled] / (c.flat.n + len(c.flat.consumer) + 1))
+
+
+def search(
+    c: Context, judge: Judge, elite: Sequence[Best], number: int, *, seed: int, seconds: float, good: float
+) -> Best:
+    """The best met in `number` evaluations or `seconds`, and not looked on below the value `good`."""
+    stop_at = time.time() + seconds
+    best, left = elite[0], number
+    if c.flat.count < 2 or number < 1:
+        return best
+    if judge.timed and c.flat.n >= SHAKEN:
+        share = left if c.flat.n > ANNEALED else left // 2
+        best, used = _shaken(c, judge, best, share // LIST_COST, seed, stop_at)
+        left -= used * LIST_COST
+    if c.flat.n > ANNEALED:
+        return best
+    runs = max(1, min(RUNS, left // (STEPS * c.flat.n)))
+    for r in range(runs):
+        if best.score.excess == 0 and best.score.value <= good or time.time() > stop_at:
+            break
+        start = best if c.flat.n >= SHAKEN or r >= len(elite) else elite[r]
+        found = _annealed(judge, start, left // runs, seed * RUNS + r, HOT[r % len(HOT)], stop_at)
+        if found.score < best.score:
+            best = found
+    return best
+
+
+def _annealed(judge: Judge, start: Best, steps: int, seed: int, hot: float, stop_at: float) -> Best:
+    value = start.score.value
+    cool = COLD ** (1 / max(steps, 1))
+    plan = anneal.Plan(steps, seed, hot * value, cool, PENALTY * value, stop_at)
+    made, score, _ = anneal.anneal(judge, start.made, plan)
+    return Best(made, score, f"annealing from {start.method.removeprefix('annealing from ')}")
+
+
+def _shaken(c: Context, judge: Judge, best: Best, number: int, seed: int, stop_at: float) -> tuple[Best, int]:
+    """List scheduling again and again, prices and ranks a little different each time."""
+    rng = np.random.default_rng([seed, c.flat.n])
+    flat, regret, rank = c.flat, c.prices.regret_s * c.flat.count, c.upward
+    for k in range(number):
+        alpha, contended = 10 ** rng.uniform(-0.3, 2.3), bool(rng.random() < 0.7)
+        noise = 1 + rng.uniform(0, 0.1) * rng.standard_normal(flat.n)
+        tails = c.tails * (rng.random() < 0.3) * rng.uniform(0.3, 1)
+        order = list(ranks.by_ready(flat, rank * noise))
+        cost = flat.seconds + alpha * regret + np.where(np.isfinite(tails), tails, 0.0)
+        made = lists.schedule(flat, order, Rule(cost, insertion=True, contended=contended))
+        if made is not None:
+            score = judge.score(made, best.score.value if not best.score.excess else np.inf)
+            if score < best.score:
+                best = Best(made, score, f"shaken prices {alpha:.2g}")
+        if time.time() > stop_at:
+            return best, k + 1
+    return best, number
