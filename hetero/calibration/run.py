@@ -165,9 +165,10 @@ def _observed(measured: Iterable[Measured], by_parts: Iterable[str]) -> list[Obs
 
 def _outliers(drawn: Sequence[Case], timed: Sequence[Timed]) -> list[Timed]:
     """What took longer than a first fit says."""
-    seen = _observed(_measured(drawn, timed), chain(*CLASSES_BY_PARTS))
-    rates = fit(seen)
-    return [t for o, t in zip(seen, timed, strict=True) if o.seconds > AGAIN * rates.seconds(o.passes)]
+    measured = _measured(drawn, timed)
+    rates = fit(_observed(measured, chain(*CLASSES_BY_PARTS)))
+    seconds = (rates.seconds(_passes(m.works, chain(*CLASSES_BY_PARTS))) for m in measured)
+    return [t for t, s in zip(timed, seconds, strict=True) if t.best > AGAIN * s]
 
 
 def by_parts(measured: Sequence[Measured]) -> tuple[str, ...]:
@@ -184,9 +185,9 @@ def by_parts(measured: Sequence[Measured]) -> tuple[str, ...]:
 
 def _left_out(measured: Sequence[Measured], chosen: Sequence[str]) -> list[float]:
     """The error of each case under a fit on the other half."""
-    seen = _observed(measured, chosen)
-    halves = [fit(seen[k::2]) for k in (0, 1)]
-    return [abs(halves[1 - i % 2].seconds(o.passes) / o.seconds - 1) for i, o in enumerate(seen)]
+    halves = [fit(_observed(measured[k::2], chosen)) for k in (0, 1)]
+    other = (halves[1 - i % 2].seconds(_passes(m.works, chosen)) for i, m in enumerate(measured))
+    return [abs(s / m.seconds - 1) for s, m in zip(other, measured, strict=True)]
 
 
 def _profile(device: Device, measured: Mapping[str, Sequence[Measured]]) -> Profile:
