@@ -22,8 +22,10 @@ def resident(flat: Flat, device: Ints) -> Floats:
 
 def most_memory(flat: Flat, device: Ints) -> Floats:
     """(P,) an upper bound that needs no times: everything that is ever on a device, at once."""
-    at = [flat.producer_places(device), flat.reader_places(device)]
-    place = np.unique(np.concatenate(at)) if len(flat.consumer) else at[0]
+    there = np.zeros(len(flat.producer) * flat.count, bool)
+    there[flat.producer_places(device)] = True
+    there[flat.reader_places(device)] = True
+    place = np.flatnonzero(there)
     live = np.bincount(place % flat.count, flat.tensor_byte[place // flat.count], minlength=flat.count)
     return resident(flat, device) + live
 

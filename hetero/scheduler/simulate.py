@@ -27,6 +27,9 @@ from hetero.scheduler.solution import Schedule, Send, SendArrays, Sends
 from hetero.scheduler.taskgraph import INF, SHOWN, Floats, Ints, TaskGraph
 
 
+BLOCK = 64  # gaps that are passed over at once
+
+
 class Timeline(NamedTuple):
     """When each task starts and finishes."""
 
@@ -36,48 +39,88 @@ class Timeline(NamedTuple):
     arrived_s: dict[int, float]  # tensor * P + device that it was sent to -> when it is there
 
 
-class Queue:
-    """The transfers of one link queue: its idle gaps, in order, and when it falls idle for good."""
+class Times(NamedTuple):
+    """When everything happens, as arrays."""
 
-    __slots__ = ("ends", "free", "starts")
+    makespan_s: float
+    start_s: Floats
+    finish_s: Floats
+    sends: SendArrays
+
+
+class Block:
+    """Some idle gaps that follow each other."""
+
+    __slots__ = ("ends", "longest", "starts")
+
+    def __init__(self, starts: list[float], ends: list[float]) -> None:
+        self.starts, self.ends = starts, ends
+        self.longest = max(e - s for s, e in zip(starts, ends, strict=True))  # or more, once gaps are taken
+
+
+class Queue:
+    """The transfers of one link queue: its idle gaps in order, and when it falls idle for good.
+
+    Gaps lie in blocks that know their longest, so that a transfer passes over thousands that are too short at once.
+    """
+
+    __slots__ = ("blocks", "free", "tops")
 
     def __init__(self) -> None:
-        self.starts: list[float] = []
-        self.ends: list[float] = []
+        self.blocks: list[Block] = []
+        self.tops: list[float] = []  # end of the last gap of each block
         self.free = 0.0
 
     def find(self, ready: float, length: float) -> float:
         """The earliest start of a transfer, without taking it."""
-        if ready >= self.free:
-            return ready
-        starts, ends = self.starts, self.ends
-        for k in range(bisect_left(ends, ready + length), len(ends)):
-            at = starts[k] if starts[k] > ready else ready
-            if at + length <= ends[k]:
-                return at
-        return self.free
+        return ready if ready >= self.free else self._first(ready, length)[0]
 
     def take(self, ready: float, length: float) -> float:
         """The earliest start of a transfer, which then occupies the link."""
-        free = self.free
-        if ready >= free:
-            if ready > free:
-                self.starts.append(free)
-                self.ends.append(ready)
+        if ready >= self.free:
+            if ready > self.free:
+                self._append(self.free, ready)
             self.free = ready + length
             return ready
-        starts, ends = self.starts, self.ends
-        for k in range(bisect_left(ends, ready + length), len(ends)):
-            at = starts[k] if starts[k] > ready else ready
-            if at + length <= ends[k]:
-                self._split(k, at, at + length)
-                return at
-        self.free = free + length
-        return free
+        at, b, k = self._first(ready, length)
+        if b < 0:
+            self.free = at + length
+        else:
+            self._cut(b, k, at, at + length)
+        return at
 
-    def _split(self, k: int, at: float, end: float) -> None:
-        """Cut [at, end) out of gap `k`."""
-        starts, ends = self.starts, self.ends
+    def _first(self, ready: float, length: float) -> tuple[float, int, int]:
+        """Where a transfer fits first: its start, the block and the gap; block -1: behind all."""
+        enough = length - 1e-14 * self.free  # room for rounding: the exact comparison follows
+        begin = bisect_left(self.tops, ready + length)
+        for b in range(begin, len(self.blocks)):
+            block = self.blocks[b]
+            if block.longest < enough:
+                continue
+            starts, ends = block.starts, block.ends
+            for k in range(bisect_left(ends, ready + length) if b == begin else 0, len(ends)):
+                at = starts[k] if starts[k] > ready else ready
+                if at + length <= ends[k]:
+                    return at, b, k
+            if b > begin:
+                block.longest = max(e - s for s, e in zip(starts, ends, strict=True))
+        return self.free, -1, -1
+
+    def _append(self, start: float, end: float) -> None:
+        if self.blocks and len(self.blocks[-1].ends) < BLOCK:
+            block = self.blocks[-1]
+            block.starts.append(start)
+            block.ends.append(end)
+            block.longest = max(block.longest, end - start)
+            self.tops[-1] = end
+        else:
+            self.blocks.append(Block([start], [end]))
+            self.tops.append(end)
+
+    def _cut(self, b: int, k: int, at: float, end: float) -> None:
+        """Take [at, end) out of gap `k` of block `b`."""
+        block = self.blocks[b]
+        starts, ends = block.starts, block.ends
         before, after = at > starts[k], end < ends[k]
         if before and after:
             starts.insert(k + 1, end)
@@ -88,6 +131,13 @@ class Queue:
             starts[k] = end
         else:
             del starts[k], ends[k]
+        if not ends:
+            del self.blocks[b], self.tops[b]
+        elif len(ends) > 2 * BLOCK:
+            self.blocks[b : b + 1] = [Block(starts[:BLOCK], ends[:BLOCK]), Block(starts[BLOCK:], ends[BLOCK:])]
+            self.tops[b : b + 1] = [ends[BLOCK - 1], ends[-1]]
+        else:
+            self.tops[b] = ends[-1]
 
 
 class Power:
@@ -180,12 +230,15 @@ def decode(
     return Timeline(makespan, start, finish, arrived)
 
 
-def simulate(g: TaskGraph, device: Ints, order: Ints) -> Schedule:
-    """The full record of a schedule; a PlanError where it puts a task or a tensor where it must not be."""
+def simulate(g: TaskGraph, device: Ints, order: Ints, known: Times | None = None) -> Schedule:
+    """The full record of a schedule; a PlanError where it puts a task or a tensor where it must not be.
+
+    `known`: what `timed` gave for the same devices and order, so that it is not done twice.
+    """
     flat = g.flat
     device, order = np.asarray(device, np.int64), np.asarray(order, np.int64)
     _refuse(g, flat, device, order)
-    makespan, start, finish, sends = _times(flat, device, order)
+    makespan, start, finish, sends = known or timed(flat, device, order)
     cost = costs(flat, device)
     schedule = Schedule(
         device=device,
@@ -206,17 +259,28 @@ def simulate(g: TaskGraph, device: Ints, order: Ints) -> Schedule:
     return replace(schedule, violations=tuple(violations(g, schedule, cost.dynamic_j)))
 
 
-def _times(flat: Flat, device: Ints, order: Ints) -> tuple[float, Floats, Floats, SendArrays]:
-    """Makespan, starts, finishes and transfers; compiled when it can be."""
+def has_ways(flat: Flat, device: Ints) -> bool:
+    """Whether every tensor can get to all its readers."""
+    return bool(flat.has_route[_routes(flat, device)].all())
+
+
+def _routes(flat: Flat, device: Ints) -> Ints:
+    """(E,) number of the route of each reading."""
+    source, target, tensor = flat.edges
+    return (flat.tensor_zone[tensor] * flat.count + device[source]) * flat.count + device[target]
+
+
+def timed(flat: Flat, device: Ints, order: Ints) -> Times:
+    """When everything happens; compiled when it can be. Every tensor must have a way."""
     kernels = bridge.kernels(flat)
     if kernels:
         found = kernels.decode(device, order)
         assert found is not None, "every way was checked"
-        return found
+        return Times(*found)
     sends: list[Send] = []
     times = decode(flat, device.tolist(), order.tolist(), sends)
     assert times is not None, "every way was checked"
-    return times.makespan_s, np.array(times.start_s), np.array(times.finish_s), arrays(sends)
+    return Times(times.makespan_s, np.array(times.start_s), np.array(times.finish_s), arrays(sends))
 
 
 def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
@@ -233,8 +297,7 @@ def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
     mask = g.allowed.mask
     wrong = np.flatnonzero(~mask[np.arange(n), device])
     apart = np.flatnonzero(device != device[flat.group])
-    route = (flat.tensor_zone[tensor] * flat.count + device[source]) * flat.count + device[target]
-    cut = np.flatnonzero(~flat.has_route[route]) if len(route) else route
+    cut = np.flatnonzero(~flat.has_route[_routes(flat, device)])
     name = g.device_names
     problems = [
         *(f"{g.tasks[target[e]]!r} comes before {g.tasks[source[e]]!r}, which it reads from" for e in early),

@@ -143,10 +143,9 @@ def _shape(g: TaskGraph, s: Schedule) -> Iterator[str]:
         if getattr(s, name).shape != (n,):
             yield f"{name} has shape {getattr(s, name).shape}, there are {n} tasks"
             return
-    for i, p in enumerate(s.device.tolist()):
-        if not 0 <= p < len(g.devices):
-            yield f"{g.tasks[i]!r} is on device {p}, which is not there"
-    if sorted(s.order.tolist()) != list(range(n)):
+    for i in np.flatnonzero((s.device < 0) | (s.device >= len(g.devices))):
+        yield f"{g.tasks[i]!r} is on device {s.device[i]}, which is not there"
+    if not np.array_equal(np.sort(s.order), np.arange(n)):
         yield "order does not hold each task once"
     columns = _columns(s)
     limits = ((0, "tensor", len(g.producer)), (1, "link", len(g.links)), (5, "device", len(g.devices)))
@@ -294,11 +293,13 @@ def _transfers(c: _Case) -> Iterator[str]:
         yield f"{c.name(k)} is to go to {names[c.to[k]]} and ends on {names[c.target[k]]}"
     count = len(names)
     sent = (c.tensor * count + c.target)[c.last]
-    place, times = np.unique(sent, return_counts=True)
-    for x in place[times > 1]:
+    places = len(c.g.producer) * count
+    times = np.bincount(sent, minlength=places)
+    for x in np.flatnonzero(times > 1):
         yield f"{c.g.tensor_name(int(x // count))!r} is sent to {names[x % count]} more than once"
-    wanted = c.read * count + c.s.device[c.reader]
-    for x in np.setdiff1d(sent, wanted):
+    wanted = np.zeros(places, bool)
+    wanted[c.read * count + c.s.device[c.reader]] = True
+    for x in np.flatnonzero((times > 0) & ~wanted):
         yield f"{c.g.tensor_name(int(x // count))!r} is sent to {names[x % count]}, where nobody reads it"
 
 

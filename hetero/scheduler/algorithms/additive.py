@@ -118,8 +118,9 @@ def _way(flat: Flat, s: Sums, a: int, b: int) -> Floats:
     zone = flat.tensor_zone
     with np.errstate(invalid="ignore"):
         per_byte = s.per_byte[zone, a, b]
-        return np.where(np.isinf(per_byte), INF, flat.tensor_byte * np.where(np.isinf(per_byte), 0, per_byte)) + (
-            s.per_send[zone, a, b]
+        return (
+            np.where(np.isinf(per_byte), INF, flat.tensor_byte * np.where(np.isinf(per_byte), 0, per_byte))
+            + (s.per_send[zone, a, b])
         )
 
 

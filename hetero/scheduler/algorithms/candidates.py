@@ -129,7 +129,6 @@ def price_guided(c: Context, stop: Stop | None = None) -> Iterator[tuple[str, As
 def large(c: Context, stop: Stop | None = None) -> Made:
     """For big graphs prices count much: their devices have plenty of other work."""
     yield "prices 128", priced(c, 128.0, insertion=True, contended=False)
-    yield "prices 32", priced(c, 32.0, insertion=True, contended=False)
 
 
 def heft_queued(c: Context, stop: Stop | None = None) -> Made:

@@ -44,9 +44,7 @@ class _Rows:
         self.count += len(low)
 
 
-def integer_program(
-    flat: Flat, task: Floats, per_byte: Floats, per_send: Floats, budget_s: float
-) -> Found | None:
+def integer_program(flat: Flat, task: Floats, per_byte: Floats, per_send: Floats, budget_s: float) -> Found | None:
     """The optimum, or the best found in time with its bound; None when nothing was found in time."""
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
@@ -118,9 +116,7 @@ def _marginals(rows: _Rows, source: Ints, target: Ints, first_m: int, count: int
         rows.add(row, column, np.concatenate([np.ones(len(m)), -np.ones(len(e2))]), zero, zero)
 
 
-def _sent(
-    rows: _Rows, tensor: Ints, shared: Ints, single: Ints, first_m: int, first_y: int, pairs: int
-) -> None:
+def _sent(rows: _Rows, tensor: Ints, shared: Ints, single: Ints, first_m: int, first_y: int, pairs: int) -> None:
     """y of a tensor is at least m of each of its readings."""
     number = np.full(int(tensor.max(initial=-1)) + 1, -1)
     number[shared] = np.arange(len(shared))

@@ -1,7 +1,7 @@
 """Minimum cuts with real capacities, by scipy's maximum flow, which knows int32 only.
 
 Capacities are rounded down to integers, a flow is found, and the rest is what the rounding lost: the residual network is
-rounded on a finer scale and the flow continued, until what is lost cannot change the cut's value by more than 1e-12.
+rounded on a finer scale and the flow continued, until what is lost cannot change the cut's value by more than 1e-10.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hetero.scheduler.taskgraph import Bools, Floats, Ints
 
 LARGEST = float(2**30)  # of an int32 capacity: flow and capacity may add up without overflow
 ROUNDS = 4
-EXACT = 1e-12  # relative
+EXACT = 1e-10  # relative
 
 
 @dataclass(slots=True)

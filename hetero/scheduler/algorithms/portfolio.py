@@ -18,11 +18,11 @@ from hetero.scheduler.algorithms.bounds import BOUNDS, bound
 from hetero.scheduler.algorithms.candidates import BASELINES, CANDIDATES, Maker, assigned, large
 from hetero.scheduler.algorithms.context import Context
 from hetero.scheduler.algorithms.hooks import Asked, Exact, Seeder
-from hetero.scheduler.algorithms.judge import Judge, Score
+from hetero.scheduler.algorithms.judge import NONE, Judge, Score
 from hetero.scheduler.algorithms.lists import Assigned, Stop
 from hetero.scheduler.algorithms.search import Best, evaluations, search
 from hetero.scheduler.native import bridge
-from hetero.scheduler.simulate import simulate
+from hetero.scheduler.simulate import Times, has_ways, simulate, timed
 from hetero.scheduler.solution import Objective, Solution
 from hetero.scheduler.taskgraph import INF, TaskGraph
 from hetero.scheduler.validate import check
@@ -46,6 +46,7 @@ class _Race:
     found: list[Best] = field(default_factory=list[Best])
     bound: float = -INF
     notes: list[str] = field(default_factory=list[str])
+    kept: tuple[Assigned, Times] | None = None
 
     @property
     def best(self) -> Best:
@@ -54,16 +55,30 @@ class _Race:
     def enter(self, name: str, made: Assigned | None) -> None:
         """Judge a candidate; None: it found no way."""
         if made is None:
-            self.values[name] = INF
+            stopped = self.stop() is not None
+            self.values[name] = self.best.score.value if stopped else INF
+            self.notes += [f"{name}: stopped, prices prove it no better than {self.best.method}"] * stopped
             return
         worst = self.surely_worse(made)
         if worst is not None:
             self.values[name] = worst
             return
-        score = self.judge.score(made)
+        score = self._score(made)
         self.values[name] = INF if score.excess else score.value
         if score.excess < INF:
             self.found.append(Best(made, score, name))
+
+    def _score(self, made: Assigned) -> Score:
+        """Of big graphs the times are kept, for the record at the end."""
+        if self.c.flat.n < BIG or not self.judge.plain:
+            return self.judge.score(made)
+        times = timed(self.c.flat, made.device, made.order) if has_ways(self.c.flat, made.device) else None
+        if times is None:
+            return NONE
+        score = Score(0.0, times.makespan_s * self.judge.per_second)
+        if not self.found or score < self.best.score:
+            self.kept = (made, times)
+        return score
 
     def surely_worse(self, made: Assigned) -> float | None:
         """For large graphs: the load of the busiest device where that alone is more than the best value."""
@@ -126,7 +141,7 @@ def solve(
     race.found.append(best)
     if prover and not race.optimal():
         best = _proved(race, prover, budget_s - (time.perf_counter() - began), seed)
-    return _solution(race, best, time.perf_counter() - began)
+    return _solution(race, best, began)
 
 
 def _makers(c: Context) -> Iterator[Maker]:
@@ -172,15 +187,16 @@ def _proved(race: _Race, prover: Exact, seconds: float, seed: int) -> Best:
     return race.best
 
 
-def _solution(race: _Race, best: Best, seconds: float) -> Solution:
+def _solution(race: _Race, best: Best, began: float) -> Solution:
     """The full record of the best, validated; a PlanError when it breaks a limit."""
     c = race.c
-    schedule = simulate(c.g, best.made.device, best.made.order)
+    known = race.kept[1] if race.kept and race.kept[0] is best.made else None
+    schedule = simulate(c.g, best.made.device, best.made.order, known)
     if schedule.violations:
         raise _impossible(c, schedule.violations)
     check(c.g, schedule)
     value = schedule.value(c.objective)
-    notes = (*race.notes, native.status())
+    notes, seconds = (*race.notes, native.status()), time.perf_counter() - began
     return Solution(schedule, c.objective, value, min(race.bound, value), best.method, race.values, seconds, notes)
 
 
