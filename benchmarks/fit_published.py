@@ -283,9 +283,8 @@ def show_sensitivity(found: list[dict[str, Any]]) -> None:
 
 
 def show(result: dict[str, Any], title: str) -> None:
-    table = Table(
-        "dataset", "device left out", "rows", "median error", "pairs right", title=title, title_justify="left"
-    )
+    columns = ("dataset", "device left out", "rows", "median error", "pairs right")
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for r in result["rows"]:
         pairs = f"{r['pairs_right']} of {r['pairs']}" if r["pairs"] else "-"
         table.add_row(r["dataset"], r["device"], str(r["rows"]), f"{r['median_error']:.0%}", pairs)

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -171,7 +172,7 @@ class Section:
 
     def close(self) -> None:
         for key in self.values.keys() - self._taken:
-            near = [k for k in sorted(self._taken) if k[:4] == key[:4]]
+            near = get_close_matches(key[:40], sorted(self._taken), 1)
             self.complain(show_key(key), "is not a known key" + (f"; did you mean {near[0]}?" if near else ""))
 
 

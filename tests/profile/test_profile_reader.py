@@ -89,7 +89,7 @@ LIES: dict[str, tuple[str, str, str]] = {
     ),
     "wrong unit": ('unit = "GB/s"', 'unit = "GB"', "memory_byte_per_s.unit: wants 'B/s'"),
     "no such prefix": ('unit = "GB/s"', 'unit = "KB/s"', "memory_byte_per_s.unit: wants 'B/s'"),
-    "unknown key": ("year = 2024\ndtypes", "yaer = 1\nyear = 2024\ndtypes", "yaer: is not a known key"),
+    "unknown key": ("year = 2024\nd", "yaer = 1\nyear = 2024\nd", "yaer: is not a known key; did you mean year"),
     "unknown key of a value": ("status = ", "colour = 1, status = ", "colour: is not a known key"),
     "missing key": ('title = "A toy"\n', "", "title: is missing"),
     "missing value": ("memory_byte = {", "joule_per_byte = {", "memory_byte: is missing; list it in unknown"),
@@ -175,6 +175,13 @@ def test_a_hostile_file_is_an_error_of_ours(kind: str, tmp_path: Path) -> None:
         read(path)
     assert len(str(e.value)) < 100_000
     assert "\x1b" not in str(e.value)
+
+
+def test_nesting_is_refused_before_a_parser_sees_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(HOSTILE["deep arrays by line"])
+    with pytest.raises(ProfileError, match="nests deeper than"):
+        read(path)
 
 
 def test_a_file_that_cannot_be_opened_is_an_error_of_ours(tmp_path: Path) -> None:

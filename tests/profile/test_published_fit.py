@@ -45,6 +45,8 @@ def test_the_ranking_of_left_out_devices_is_right_in_85_percent_of_pairs(
     found = fit.summary(fit.leave_one_out(rows, profiles))
     assert found["pairs"] == 36
     assert found["share_right"] >= 0.85
+    told = (PATH.parents[1] / "docs" / "published.md").read_text("utf-8")
+    assert f"{found['pairs_right']} of {found['pairs']} ({found['share_right']:.0%})" in told
 
 
 def test_every_published_row_is_used(fit: ModuleType, rows: Any) -> None:
