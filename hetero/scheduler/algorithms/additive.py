@@ -1,4 +1,4 @@
-"""Objectives that are sums over tasks and transfers (energy, money, serial latency): solved exactly where that is possible.
+"""Objectives that are sums over tasks and transfers (energy, money, serial latency): solved exactly where possible.
 
 Two devices: a minimum cut, exact for any size. More: an integer program over the local polytope, exact up to about a
 thousand tasks; beyond that alpha-expansion, a cut for each device in turn, with no proof. A tensor counts once for each

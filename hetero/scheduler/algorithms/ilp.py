@@ -8,6 +8,7 @@ y[t, p, q]  tensor t is sent from p to q: at least m of each of its readings. Co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -76,11 +77,15 @@ def integer_program(flat: Flat, task: Floats, per_byte: Floats, per_send: Floats
     scale = float(np.abs(cost).max()) or 1.0
     whole = np.zeros(size)
     whole[:first_m] = 1  # with x whole, the rest is whole by itself
+    zero: Any = np.zeros(size)
+    ends: tuple[Any, Any] = np.concatenate(rows.low), np.concatenate(rows.high)
+    most: Any = upper
+    bounds, limits = Bounds(zero, most), LinearConstraint(matrix, *ends)
     found = milp(
         cost / scale,
         integrality=whole,
-        bounds=Bounds(np.zeros(size), upper),
-        constraints=LinearConstraint(matrix, np.concatenate(rows.low), np.concatenate(rows.high)),
+        bounds=bounds,
+        constraints=limits,
         options={"time_limit": max(budget_s, 0.01), "mip_rel_gap": 0.0},
     )
     if found.x is None:

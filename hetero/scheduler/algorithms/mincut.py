@@ -1,7 +1,7 @@
 """Minimum cuts with real capacities, by scipy's maximum flow, which knows int32 only.
 
-Capacities are rounded down to integers, a flow is found, and the rest is what the rounding lost: the residual network is
-rounded on a finer scale and the flow continued, until what is lost cannot change the cut's value by more than 1e-10.
+Capacities are rounded down to integers and a flow is found; then the residual network is rounded on a finer scale and
+the flow continued, until what rounding lost cannot change the cut's value by more than 1e-10.
 """
 
 from __future__ import annotations
