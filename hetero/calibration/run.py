@@ -13,6 +13,7 @@ import numpy as np
 from hetero.calibration.fit import BUCKET, Observation, Rates, by_byte, fit
 from hetero.calibration.measure import FULL, QUICK, Bench, Clock, Copying, Progress, Timed
 from hetero.calibration.samples import Case, cases
+from hetero.errors import BackendError
 from hetero.profile.profile import Efficiency, Profile, Source
 from hetero.profile.quantity import Quantity
 from hetero.scheduler.cost import Pass, Work, estimate, model_of, work_of
@@ -56,7 +57,7 @@ class Calibration:
     profile: Profile
     errors: tuple[Error, ...]
     overall: Error
-    copying: Copying
+    copying: Copying | None  # with the host; None where the device is the host
     fitted: int
     seconds: float  # that it took
 
@@ -108,7 +109,7 @@ def measure_device(
     bench.more(slow, effort, progress)
     errors = judge(_measured(judged, held), profile)
     overall = errors[-1]
-    copying = bench.copying()
+    copying = None if bench.device.host else bench.copying()
     return Calibration(profile, errors[:-1], overall, copying, len(fitted["float32"]), perf_counter() - start)
 
 
@@ -194,7 +195,7 @@ def _profile(device: Device, measured: Mapping[str, Sequence[Measured]]) -> Prof
     """Peaks and bandwidth are the best that any case reached; efficiencies are parts of these."""
     main = measured["float32"]
     peaks = {d: _best(m, _op_rate) for d, m in measured.items() if d.startswith("float")}
-    bandwidth = _best(main, _byte_rate)
+    bandwidth = _bandwidth(main)
     chosen = by_parts(main)
     rates = fit(_observed(main, chosen))
     launch = min(rates.launch_s.values(), default=0.0)
@@ -219,7 +220,7 @@ def _profile(device: Device, measured: Mapping[str, Sequence[Measured]]) -> Prof
 
 
 def _best(measured: Iterable[Measured], rate: Callable[[Work], float]) -> float:
-    return max(rate(m.works[0]) / m.seconds for m in measured if len(m.works) == 1)
+    return max((rate(m.works[0]) / m.seconds for m in measured if len(m.works) == 1), default=0.0)
 
 
 def _op_rate(work: Work) -> float:
@@ -227,9 +228,17 @@ def _op_rate(work: Work) -> float:
 
 
 def _byte_rate(work: Work) -> float:
-    """Of large plain copies: what fits the cache is quicker than memory."""
-    large = work.whole.byte >= 1 << 25
-    return work.whole.byte * (1.0 if large else 1e-3) if work.op_class == "movement" else 0.0
+    return work.whole.byte if work.op_class == "movement" else 0.0
+
+
+def _bandwidth(measured: Sequence[Measured]) -> float:
+    """Of plain copies as large as there are: what fits a cache is quicker than memory."""
+    for least in (1 << 25, 1 << 22, 1 << 16, 0):
+        large = [m for m in measured if m.works and m.works[0].whole.byte >= least]
+        best = _best(large, _byte_rate)
+        if best:
+            return best
+    raise BackendError("nothing that only moves bytes ran: there is no bandwidth to tell", hint="report this")
 
 
 def _rows(rates: Rates, dtype: str, profile: Profile) -> Iterable[Efficiency]:

@@ -302,6 +302,8 @@ def _permute(rng: Rng, dtype: str) -> Graph:
     b = Builder("permute", track=False)
     if rng.random() < 0.5:
         shape = (_size(rng, 16, 12000), _size(rng, 16, 8000))
+        if rng.random() < 0.2:  # the weights of a large layer
+            shape = (_size(rng, 1500, 12000), _size(rng, 1500, 8000))
         if rng.random() < 0.4:
             shape = shape[0], max(1 << shape[1].bit_length() - 1, 64)
         return b.build([b("permute", _input(b, "x", shape, dtype), axes=(1, 0))])

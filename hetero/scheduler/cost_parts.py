@@ -195,13 +195,11 @@ def _permute(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
 
 
 def _alignment(graph: Graph, node: Node, axis: int) -> str:
-    """Whether strides of the turned axes are multiples of a large power of two: then few lines of a cache serve all."""
-    (x,), (out,) = graph.in_types(node), graph.out_types(node)
-    source, made = concrete(x.known), concrete(out.known)
-    read = prod(source[axis + 1 :]) * x.dtype.itemsize
-    last = max(a for a in range(len(source)) if source[a] != 1)
-    write = prod(made[list(node.attrs["axes"]).index(last) + 1 :]) * x.dtype.itemsize
-    return f"a{max(_twos(read), _twos(write)) // 1024}"
+    """Whether what is read one after the other lies apart by a multiple of a large power of two: then few lines of a
+    cache serve all of it. a0 is none, a4 a page."""
+    (x,) = graph.in_types(node)
+    apart = prod(concrete(x.known)[axis + 1 :]) * x.dtype.itemsize
+    return f"a{_twos(apart) // 1024}"
 
 
 def _twos(n: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def a_work(op: float = 0.0, byte: float = 0.0, name: str = "matmul", dtype: str 
     return Work(name, dtype, Pass(name, op, byte))
 
 
-def graph_of(op: str, *shapes: tuple[int, ...], dtype: str = "float32", **attrs: object) -> Graph:
+def graph_of(op: str, *shapes: tuple[int, ...], dtype: str = "float32", **attrs: Any) -> Graph:
     b = Builder(op, track=False)
     refs = [b.input(f"x{i}", TensorType(s, dt.of(dtype))) for i, s in enumerate(shapes)]
     return b.build([b(op, *refs, **attrs)])
@@ -62,7 +63,7 @@ def only(graph: Graph) -> Work:
     return work_of(graph, node)
 
 
-CONV = {"strides": (1, 1), "dilations": (1, 1), "pads_before": (1, 1), "pads_after": (1, 1)}
+CONV: dict[str, Any] = {"strides": (1, 1), "dilations": (1, 1), "pads_before": (1, 1), "pads_after": (1, 1)}
 
 
 # -- classes and work -------------------------------------------------------------------------------------------
