@@ -116,6 +116,18 @@ class Flat:
         return self.tensor_byte[tensor, None, None] * self.pair_s_per_byte[zone] + self.pair_latency_s[zone]
 
     @cached_property
+    def outputs_of(self) -> list[list[int]]:
+        """The tensors that each task makes."""
+        return _split(self.out_tensor, self.out_start)
+
+    @cached_property
+    def followers_of(self) -> list[list[int]]:
+        """The readers of each task's tensors, one entry for each reading."""
+        source, target, _ = self.edges
+        by = np.argsort(source, kind="stable")
+        return _split(target[by], np.searchsorted(source[by], np.arange(self.n + 1)))
+
+    @cached_property
     def near(self) -> Near:
         """Each task's neighbours: the tasks that it reads from, and then those that read from it."""
         source, target, _ = self.edges
@@ -160,6 +172,12 @@ class Flat:
         by = np.lexsort((source, level))
         cuts = np.flatnonzero(np.diff(level[by])) + 1
         return tuple(_as_level(edge, source[edge]) for edge in np.split(by, cuts)) if len(by) else ()
+
+
+def _split(values: Ints, start: Ints) -> list[list[int]]:
+    """Groups that begin at `start`, as lists."""
+    flat, cut = values.tolist(), start.tolist()
+    return [flat[a:b] for a, b in zip(cut, cut[1:], strict=False)]
 
 
 def _as_level(edge: Ints, source: Ints) -> Level:

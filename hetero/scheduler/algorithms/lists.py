@@ -7,7 +7,7 @@ adds what a choice costs all other tasks (see `prices`): adapted from rounding t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import add
 from typing import NamedTuple
@@ -49,6 +49,23 @@ class Stop(NamedTuple):
 
     regret_s: Floats  # (n, P)
     room_s: float  # between the bound and the best value
+
+
+class Rows:
+    """The rows of a matrix as lists, made by the hundred when first asked for: a scheduler may stop early."""
+
+    __slots__ = ("_lists", "_matrix")
+
+    def __init__(self, matrix: Floats) -> None:
+        self._matrix = matrix
+        self._lists: list[list[list[float]] | None] = [None] * (len(matrix) // 256 + 1)
+
+    def __getitem__(self, i: int) -> list[float]:
+        k = i >> 8
+        rows = self._lists[k]
+        if rows is None:
+            rows = self._lists[k] = self._matrix[k << 8 : (k + 1) << 8].tolist()
+        return rows[i & 255]
 
 
 class Gaps:
@@ -108,8 +125,9 @@ def schedule(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None = N
 def _free(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) -> Assigned | None:
     """Transfers never wait."""
     in_start, in_tensor, producer, size, _, _, seconds, _ = flat.lists
-    cost, regret, room = rule.cost.tolist(), stop.regret_s.tolist() if stop else None, stop.room_s if stop else INF
-    out = _outputs(flat)
+    cost, regret = Rows(rule.cost), Rows(stop.regret_s) if stop else None
+    room = stop.room_s if stop else INF
+    out = flat.outputs_of
     zone = flat.tensor_zone.tolist()
     ways = [
         [list(zip(a, b, strict=True)) for a, b in zip(*z, strict=True)]
@@ -161,7 +179,8 @@ def _assigned(flat: Flat, device: list[int], start: list[float], decided: list[i
 def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) -> Assigned | None:
     """Transfers take turns on link queues, as the simulator has it."""
     in_start, in_tensor, producer, size, base, hops, seconds, _ = flat.lists
-    cost, regret, room = rule.cost.tolist(), stop.regret_s.tolist() if stop else None, stop.room_s if stop else INF
+    cost, regret = Rows(rule.cost), Rows(stop.regret_s) if stop else None
+    room = stop.room_s if stop else INF
     gaps, count = _gaps(flat), flat.count
     queues = [Queue() for _ in range(flat.queues)]
     device, start, finish = [-1] * flat.n, [0.0] * flat.n, [0.0] * flat.n
@@ -255,9 +274,3 @@ class _Together:
 
 def _gaps(flat: Flat) -> list[Gaps]:
     return [Gaps(least) for least in flat.shortest.tolist()]
-
-
-def _outputs(flat: Flat) -> list[Sequence[int]]:
-    """The tensors that each task makes."""
-    start, tensors = flat.out_start.tolist(), flat.out_tensor.tolist()
-    return [tensors[start[i] : start[i + 1]] for i in range(flat.n)]

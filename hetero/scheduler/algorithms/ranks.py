@@ -70,7 +70,7 @@ def by_ready(flat: Flat, priority: Floats) -> Iterable[int]:
 
 def _by_ready(flat: Flat, priority: Floats) -> Iterator[int]:
     least = (-priority).tolist()
-    followers, waiting = followers_of(flat), np.diff(flat.in_start).tolist()
+    followers, waiting = flat.followers_of, np.diff(flat.in_start).tolist()
     heap = [(least[i], i) for i in range(flat.n) if not waiting[i]]
     heapq.heapify(heap)
     while heap:
@@ -87,15 +87,6 @@ def followers(flat: Flat, task: int) -> list[int]:
     start = flat.consumer_start
     tensors = flat.out_tensor[flat.out_start[task] : flat.out_start[task + 1]]
     return [j for t in tensors.tolist() for j in flat.consumer[start[t] : start[t + 1]].tolist()]
-
-
-def followers_of(flat: Flat) -> list[list[int]]:
-    """The readers of each task's tensors, one entry for each reading."""
-    source, target, _ = flat.edges
-    by = np.argsort(source, kind="stable")
-    start = np.searchsorted(source[by], np.arange(flat.n + 1)).tolist()
-    readers = target[by].tolist()
-    return [readers[start[i] : start[i + 1]] for i in range(flat.n)]
 
 
 def by_start(flat: Flat, start_s: Floats) -> Ints:
