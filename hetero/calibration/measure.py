@@ -35,7 +35,7 @@ class Effort:
 
 
 LONG = 20  # budgets
-QUICK, FULL = Effort(2, 0.004), Effort(4, 0.012)
+QUICK, FULL = Effort(5, 0.008, least=3, most=80), Effort(5, 0.014, least=3, most=80)
 
 
 @dataclass
