@@ -196,7 +196,7 @@ def _search(
 
 def _moves(plan: Plan, tasks: TaskGraph) -> tuple[str, ...]:
     """What moves when a plan for `tasks` is clearly better than this one there; empty when this one still stands."""
-    mine = simulate(tasks, plan.schedule.device, plan.schedule.order)
+    mine = simulate(tasks, plan.schedule.device, plan.schedule.decisions)
     try:
         other = plan.solved(tasks, budget_s=min(BUDGET_S, plan.budget_s))
     except PlanError:

@@ -84,7 +84,7 @@ class Plan:
         if self.ends is None:
             return Interval(mid, mid, mid)
         low, high = (
-            getattr(simulate(self.ends.at(self.tasks, end), self.schedule.device, self.schedule.order), name)
+            getattr(simulate(self.ends.at(self.tasks, end), self.schedule.device, self.schedule.decisions), name)
             for end in ("low", "high")
         )
         return Interval(min(low, mid), mid, max(high, mid))

@@ -199,7 +199,7 @@ def replay(plan: Plan, measured: Mapping[tuple[int, int], float]) -> Schedule:
     for (i, p), s in measured.items():
         if np.isfinite(seconds[i, p]) and seconds[i, p] > 0:
             seconds[i, p] = s
-    return simulate(replace(plan.tasks, seconds=seconds), plan.schedule.device, plan.schedule.order)
+    return simulate(replace(plan.tasks, seconds=seconds), plan.schedule.device, plan.schedule.decisions)
 
 
 def _replayed(plan: Plan, s: Schedule) -> tuple[tuple[Step, ...], tuple[Moved, ...]]:

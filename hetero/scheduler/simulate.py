@@ -6,6 +6,9 @@ so it may pass transfers that were decided before it; 0 bytes never wait. The li
 left, and the tensor arrives a latency later. A tensor is sent once to each device that reads it; passing through a
 device on the way to another does not make it available there. Then the task starts when its device is free and all
 inputs are there, and, where the peak power of all devices is limited, when the power suffices.
+
+A tensor is sent when the first task that reads it there is decided, or earlier where the order says so: the number
+n + tensor * P + device in an order of n tasks books that sending then. So an order can put any transfer before another.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ from hetero.scheduler.memory import peak_memory
 from hetero.scheduler.native import bridge
 from hetero.scheduler.solution import Schedule, Send, SendArrays, Sends
 from hetero.scheduler.taskgraph import INF, SHOWN, Floats, Ints, TaskGraph
-
 
 BLOCK = 64  # gaps that are passed over at once
 
@@ -194,28 +196,39 @@ def decode(
     power = Power(flat.power_w) if flat.power_w < INF else None
     arrived: dict[int, float] = {}
     makespan = 0.0
+    n = flat.n
+
+    def send(t: int, p: int) -> float:
+        """When tensor t is on device p; -1 where it has no way."""
+        route = hops[base[t] + device[producer[t]] * count + p]
+        if route is None:
+            return -1.0
+        there = finish[producer[t]]
+        for link, q, rate, latency in route:
+            length = size[t] / rate
+            begin = queues[q].take(there, length) if q >= 0 and length > 0 else there
+            there = begin + length + latency
+            if sends is not None:
+                sends.append(Send(t, link, begin, begin + length, there, p))
+        arrived[t * count + p] = there
+        return there
+
     for i in order:
+        if i >= n:
+            t, p = divmod(i - n, count)
+            if device[producer[t]] != p and t * count + p not in arrived and send(t, p) < 0:
+                return None
+            continue
         p = device[i]
         at = free[p]
         for t in in_tensor[in_start[i] : in_start[i + 1]]:
             source = producer[t]
-            home = device[source]
-            if home == p:
+            if device[source] == p:
                 there = finish[source]
             else:
                 there = arrived.get(t * count + p, -1.0)
-                if there < 0:
-                    route = hops[base[t] + home * count + p]
-                    if route is None:
-                        return None
-                    there = finish[source]
-                    for link, q, rate, latency in route:
-                        length = size[t] / rate
-                        begin = queues[q].take(there, length) if q >= 0 and length > 0 else there
-                        there = begin + length + latency
-                        if sends is not None:
-                            sends.append(Send(t, link, begin, begin + length, there, p))
-                    arrived[t * count + p] = there
+                if there < 0 and (there := send(t, p)) < 0:
+                    return None
             if there > at:
                 at = there
         length = seconds[i][p]
@@ -242,7 +255,7 @@ def simulate(g: TaskGraph, device: Ints, order: Ints, known: Times | None = None
     cost = costs(flat, device)
     schedule = Schedule(
         device=device,
-        order=order,
+        order=order[order < flat.n],
         start_s=start,
         finish_s=finish,
         sends=Sends(sends),
@@ -256,7 +269,8 @@ def simulate(g: TaskGraph, device: Ints, order: Ints, known: Times | None = None
         peak_byte=peak_memory(flat, device, start, finish, sends),
         peak_w=static_w(g) + _peak(start, finish, flat.watts[np.arange(flat.n), device]),
     )
-    return replace(schedule, violations=tuple(violations(g, schedule, cost.dynamic_j)))
+    booked = order if len(order) > flat.n else schedule.booked
+    return replace(schedule, violations=tuple(violations(g, schedule, cost.dynamic_j)), booked=booked)
 
 
 def has_ways(flat: Flat, device: Ints) -> bool:
@@ -273,7 +287,7 @@ def _routes(flat: Flat, device: Ints) -> Ints:
 def timed(flat: Flat, device: Ints, order: Ints) -> Times:
     """When everything happens; compiled when it can be. Every tensor must have a way."""
     kernels = bridge.kernels(flat)
-    if kernels:
+    if kernels and len(order) == flat.n:  # sends with a place of their own are for Python: they are few
         found = kernels.decode(device, order)
         assert found is not None, "every way was checked"
         return Times(*found)
@@ -288,10 +302,11 @@ def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
     n = flat.n
     if device.shape != (n,) or device.min(initial=0) < 0 or device.max(initial=0) >= flat.count:
         raise PlanError(f"device wants {n} numbers of devices below {flat.count}, got {device!r}")
-    place = np.full(n, -1, np.int64)
-    if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
+    place, tasks = np.full(n, -1, np.int64), order[order < n]
+    if tasks.shape != (n,) or not np.array_equal(np.sort(tasks), np.arange(n)):
         raise PlanError(f"order wants each of the {n} tasks once")
-    place[order] = np.arange(n)
+    place[tasks] = np.flatnonzero(order < n)
+    _refuse_sends(g, flat, order, place)
     source, target, tensor = flat.edges
     early = np.flatnonzero(place[source] > place[target])
     mask = g.allowed.mask
@@ -311,6 +326,18 @@ def _refuse(g: TaskGraph, flat: Flat, device: Ints, order: Ints) -> None:
     if problems:
         more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         raise PlanError("not a schedule\n" + "\n".join(f"  - {p}" for p in [*problems[:SHOWN], *more]))
+
+
+def _refuse_sends(g: TaskGraph, flat: Flat, order: Ints, place: Ints) -> None:
+    """A PlanError for sends in an order that are of nothing, to where nobody reads it, or before it is made."""
+    booked = np.flatnonzero(order >= flat.n)
+    tensor = (order[booked] - flat.n) // flat.count
+    if (tensor >= len(flat.producer)).any():
+        raise PlanError(f"order books the sending of a tensor that is not there: there are {len(flat.producer)}")
+    early = np.flatnonzero(place[flat.producer[tensor]] > booked)
+    if len(early):
+        names = ", ".join(repr(g.tensor_name(int(tensor[k]))) for k in early[:SHOWN])
+        raise PlanError(f"order books the sending of {names} before it is made")
 
 
 def arrays(sends: Sequence[Send]) -> SendArrays:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, overload
 
+import numpy as np
+
 from hetero.errors import PlanError
 from hetero.scheduler.taskgraph import Floats, Ints
 
@@ -107,6 +109,10 @@ class Sends(Sequence[Send]):
         return repr(list(self))
 
 
+def _nothing() -> Ints:
+    return np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
     """When everything happens, and what it costs: what the simulator makes of devices and an order."""
@@ -126,6 +132,12 @@ class Schedule:
     peak_byte: Floats  # (P,) resident weights plus live tensors at the worst moment
     peak_w: float  # of all devices together
     violations: tuple[str, ...] = ()  # limits that it breaks; empty for a schedule that may run
+    booked: Ints = field(default_factory=_nothing)  # the order with sends in it; empty: each is sent when first read
+
+    @property
+    def decisions(self) -> Ints:
+        """The order that gives this schedule when it is simulated again: with the sends, where they have a place."""
+        return self.booked if len(self.booked) else self.order
 
     @property
     def energy_j(self) -> float:

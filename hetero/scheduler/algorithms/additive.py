@@ -11,17 +11,24 @@ R. Zabih, TPAMI 2001 (alpha-expansion).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from hetero.scheduler.algorithms.bounds import latency
+from hetero.scheduler.algorithms.context import Context
+from hetero.scheduler.algorithms.hooks import Seed
 from hetero.scheduler.algorithms.ilp import integer_program
 from hetero.scheduler.algorithms.mincut import Arcs, minimum_cut
 from hetero.scheduler.flat import Flat
+from hetero.scheduler.limits import static_w
 from hetero.scheduler.taskgraph import INF, Bools, Floats, Ints
 
 ILP_TERMS = 60_000  # readings times pairs of devices, up to which the integer program is solved
+SEED_S = 1.0  # for an integer program, or expansion, on the way to a plan
+ADDITIVE = {"latency", "serial", "energy", "cost"}  # objectives that a sum says something about
+EXACTLY = {"serial", "energy", "cost"}  # those that are such sums
 SWEEPS = 4  # of alpha-expansion over all devices, at most
 
 
@@ -93,6 +100,23 @@ def solve_additive(
         if found is not None:
             return Assignment(found.device, value_of(flat, s, found.device), found.bound, "integer program")
     return _expanded(flat, s, start, until)
+
+
+def seeds(c: Context) -> Iterator[Seed]:
+    """For the portfolio: the best assignment of the objective, and with latency in it, of its serial time.
+
+    The bound holds where the objective is such a sum; static energy comes on top, for as long as any schedule lasts.
+    """
+    flat, weights = c.flat, c.objective.weights
+    if not weights.keys() & ADDITIVE:
+        return
+    until = time.perf_counter() + SEED_S
+    found = solve_additive(flat, weights, until=until)
+    if weights.keys() <= EXACTLY:
+        still = weights.get("energy", 0.0) * static_w(c.g)
+        yield Seed(found.how, found.device, found.bound + (still * latency(c) if still else 0.0))
+        return
+    yield Seed(found.how, found.device)
 
 
 # -- two devices ----------------------------------------------------------------------------------------------------

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hetero.scheduler.algorithms.booking import booked
 from hetero.scheduler.algorithms.hooks import Answer, Asked
 from hetero.scheduler.algorithms.lists import Assigned
 from hetero.scheduler.algorithms.ranks import tails
 from hetero.scheduler.flat import Flat
 from hetero.scheduler.simulate import simulate
 from hetero.scheduler.solution import Schedule
-from hetero.scheduler.taskgraph import Floats, Ints, TaskGraph
+from hetero.scheduler.taskgraph import Floats, TaskGraph
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -217,25 +217,19 @@ class _Model:
             self.cp.add_hint(self._end[i], self._down(float(self._known.finish_s[i])))
 
     def read(self, solver: cp_model.CpSolver) -> list[Assigned]:
-        """The solution as devices and an order: by the starts of tasks, and by the starts of what is sent to them.
-
-        An order also decides which transfer a link takes first, and no single rule gives it back in every case.
-        """
-        device = np.array(
-            [next(p for p, x in places.items() if solver.boolean_value(x)) for places in self._x], np.int64
+        """The solution as devices and an order, with its transfers booked as they were found, and without."""
+        chosen = [next(p for p, here in places.items() if solver.boolean_value(here)) for places in self._x]
+        device = np.array(chosen, np.int64)
+        start = np.array([float(solver.value(s)) for s in self._start])
+        used = [(t, q, solver.value(at)) for (t, _, q), (here, at) in self._sends.items() if solver.boolean_value(here)]
+        tensor, to, begin = (
+            (np.array(column) for column in zip(*used, strict=True)) if used else np.zeros((3, 0), np.int64)
         )
-        start = np.array([solver.value(s) for s in self._start])
-        end = np.array([solver.value(e) for e in self._end])
-        sent = start.copy()
-        for (tensor, _, q), (used, begin) in self._sends.items():
-            if solver.boolean_value(used):
-                flat = self._flat
-                for i in flat.consumer[flat.consumer_start[tensor] : flat.consumer_start[tensor + 1]].tolist():
-                    if device[i] == q:
-                        sent[i] = min(sent[i], solver.value(begin))
-        by_start = np.lexsort((self._flat.level, end, start))
-        orders = (_ordered(self._flat, device, by_start, np.lexsort((by_start, key))) for key in (start, sent))
-        return [Assigned(device, order) for order in orders]
+        plain = np.zeros(0, np.int64)
+        return [
+            booked(self._flat, device, start, tensor, to, begin.astype(np.float64)),
+            booked(self._flat, device, start, plain, plain, plain.astype(np.float64)),
+        ]
 
 
 def heads_of(flat: Flat) -> Floats:
@@ -252,35 +246,3 @@ def heads_of(flat: Flat) -> Floats:
             i = int(source[e])
             head[j] = np.maximum(head[j], ((head[i] + done[i])[:, None] + ways[e]).min(0))
     return head
-
-
-def _ordered(flat: Flat, device: Ints, by_start: Ints, wanted: Ints) -> Ints:
-    """As near to the order `wanted` as precedence, and the order of `by_start` on each device, allow."""
-    source, target, _ = flat.edges
-    followers: list[list[int]] = [[] for _ in range(flat.n)]
-    for a, b in zip(source.tolist(), target.tolist(), strict=True):
-        followers[a].append(b)
-    last: dict[int, int] = {}
-    for i in _topological(flat, by_start, followers).tolist():
-        if int(device[i]) in last:
-            followers[last[int(device[i])]].append(i)
-        last[int(device[i])] = i
-    return _topological(flat, wanted, followers)
-
-
-def _topological(flat: Flat, wanted: Ints, followers: Sequence[Sequence[int]]) -> Ints:
-    """Of the tasks that wait for nothing any more the one that comes first in `wanted`, again and again."""
-    rank = np.empty(flat.n, np.int64)
-    rank[wanted] = np.arange(flat.n)
-    waits = np.bincount([j for each in followers for j in each], minlength=flat.n)
-    heap = [(int(rank[i]), i) for i in np.flatnonzero(waits == 0).tolist()]
-    heapify(heap)
-    out: list[int] = []
-    while heap:
-        _, i = heappop(heap)
-        out.append(i)
-        for j in followers[i]:
-            waits[j] -= 1
-            if not waits[j]:
-                heappush(heap, (int(rank[j]), j))
-    return np.array(out, np.int64)

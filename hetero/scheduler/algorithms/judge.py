@@ -55,7 +55,7 @@ class Judge:
         """`stop`: a value from which the score no longer matters; NONE may then stand for it."""
         self.evaluations += 1
         kernels = bridge.kernels(self.flat)
-        if kernels:
+        if kernels and len(made.order) == self.flat.n:
             return kernels.score(self, made, stop)
         return self.timed_score(made.device.tolist(), made.order.tolist(), stop)[0]
 

@@ -14,9 +14,12 @@ import numpy as np
 
 from hetero.errors import PlanError
 from hetero.scheduler import native
+from hetero.scheduler.algorithms.additive import seeds
+from hetero.scheduler.algorithms.booking import pushed
 from hetero.scheduler.algorithms.bounds import BOUNDS, bound
 from hetero.scheduler.algorithms.candidates import BASELINES, CANDIDATES, Maker, assigned, large
 from hetero.scheduler.algorithms.context import Context
+from hetero.scheduler.algorithms.exact import prove
 from hetero.scheduler.algorithms.hooks import Asked, Exact, Seeder
 from hetero.scheduler.algorithms.judge import NONE, Judge, Score
 from hetero.scheduler.algorithms.lists import Assigned, Stop
@@ -27,8 +30,8 @@ from hetero.scheduler.solution import Objective, Solution
 from hetero.scheduler.taskgraph import INF, TaskGraph
 from hetero.scheduler.validate import check
 
-SEEDS: Mapping[str, Seeder] = {}  # name -> assignments of other solvers
-EXACT: Exact | None = None  # proves small schedules best
+SEEDS: Mapping[str, Seeder] = {"additive": seeds}  # name -> assignments of other solvers
+EXACT: Exact = prove  # proves small schedules best
 EXACT_TASKS = 60  # graphs up to this size are given to it
 BIG = 20_000  # tasks from which only what is needed is tried
 ELITE = 4  # different schedules that the search starts from
@@ -139,6 +142,7 @@ def solve(
     prover = prover if callable(prover) and c.flat.n <= EXACT_TASKS else None
     best = _searched(race, seed, began, budget_s, max_evaluations, SEARCH_SHARE if prover else 1.0)
     race.found.append(best)
+    best = _rebooked(race)
     if prover and not race.optimal():
         best = _proved(race, prover, budget_s - (time.perf_counter() - began), seed)
     return _solution(race, best, began)
@@ -175,12 +179,21 @@ def _ending_s(c: Context) -> float:
     return 4e-6 * (c.flat.n + len(c.flat.consumer))
 
 
+def _rebooked(race: _Race) -> Best:
+    """The best after its transfers were booked in other orders."""
+    c, best = race.c, race.best
+    if not race.judge.timed or c.flat.n >= BIG or not c.flat.queues:
+        return best
+    times = timed(c.flat, best.made.device, best.made.order)
+    for name, made in pushed(c.flat, best.made, times.start_s, times.finish_s):
+        race.enter(name, made)
+    return race.best
+
+
 def _proved(race: _Race, prover: Exact, seconds: float, seed: int) -> Best:
     """The best after an exact solver, whose bound is kept."""
     best = race.best
-    answer = prover(
-        Asked(race.c.g, race.c.objective, best.made, best.score.value, race.bound, max(seconds, 0.0), seed)
-    )
+    answer = prover(Asked(race.c.g, race.c.objective, best.made, best.score.value, race.bound, max(seconds, 0.0), seed))
     race.bound = max(race.bound, answer.bound)
     race.notes += [answer.note] * bool(answer.note)
     race.enter("exact", answer.made) if answer.made else None
@@ -211,7 +224,9 @@ def _impossible(c: Context, violations: tuple[str, ...]) -> PlanError:
     if least > room:
         lines.append(f"  - impossible: the tasks keep at least {least:.6g} B, all devices have {room:.6g} B")
     hint = "loosen a limit, or give the search more time (budget_s)"
-    return PlanError(f"no plan for {c.g.name!r} keeps every limit; the best found breaks\n" + "\n".join(lines), hint=hint)
+    return PlanError(
+        f"no plan for {c.g.name!r} keeps every limit; the best found breaks\n" + "\n".join(lines), hint=hint
+    )
 
 
 __all__ = ["EXACT", "SEEDS", "Score", "solve"]
