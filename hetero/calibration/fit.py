@@ -21,6 +21,7 @@ from hetero.scheduler.cost import Pass
 
 BUCKET = 2  # width of a size bucket in log2
 TO_NEXT, TO_PARENT = 0.1, 0.05  # how strongly a rate is drawn to its neighbour in size, and to the class above
+LAUNCH_TO_PARENT = 0.2
 TURNS = 6  # of reweighting
 LEAST_RESIDUAL = 0.05  # below, residuals weigh alike
 
@@ -171,8 +172,8 @@ def _fact(system: _System, o: Observation) -> dict[int, float]:
 
 
 def _units(observations: Sequence[Observation]) -> dict[tuple[str, str], float]:
-    """For each class a typical launch time and rate, from the quickest observations of classes beside it: what one of
-    its own may be is not trusted where there are few of them."""
+    """For each class a typical launch time and rate, from the quickest observations of classes beside it: its own are
+    not trusted where there are few of them."""
     own: dict[tuple[str, str], float] = {}
     for o in observations:
         for p in o.passes:
@@ -185,7 +186,8 @@ def _units(observations: Sequence[Observation]) -> dict[tuple[str, str], float]:
         while above:
             beside.setdefault((kind, above), []).append(value)
             above = parent(above)
-    unit = {key: float(np.median(values)) for key, values in beside.items()}
+    middle = {"launch": min, "rate": np.median}  # no launch takes longer than the quickest run
+    unit = {key: float(middle[key[0]](values)) for key, values in beside.items()}
     for (kind, name), value in own.items():
         unit[kind, name] = min(value, unit.get((kind, parent(name)), value))
     return unit
@@ -198,6 +200,9 @@ def _ties(system: _System, unit: Mapping[tuple[str, str], float]) -> list[dict[i
         while above:
             system.column((kind, above, bucket))
             above = parent(above)
+    for kind, name, bucket in list(system.keys):  # sizes that only a class beside it was seen at
+        for other in [n for k, n in unit if k == kind == "rate" and parent(n) == name]:
+            system.column((kind, other, bucket))
     ties: list[dict[int, float]] = []
     of_class: dict[str, list[int]] = {}
     for kind, name, bucket in system.keys:
@@ -205,7 +210,7 @@ def _ties(system: _System, unit: Mapping[tuple[str, str], float]) -> list[dict[i
             of_class.setdefault(name, []).append(bucket)
         above = parent(name)
         if above:
-            weight = TO_PARENT / unit[kind, name]
+            weight = (LAUNCH_TO_PARENT if kind == "launch" else TO_PARENT) / unit[kind, name]
             ties.append({system.keys[kind, name, bucket]: weight, system.keys[kind, above, bucket]: -weight})
     for name, buckets in of_class.items():
         buckets.sort()

@@ -186,7 +186,7 @@ def _pool_line(rng: Rng, dtype: str) -> Graph:
     k = _of(rng, (3, 5, 5, 7))
     pad = k // 2
     b = Builder("pool", track=False)
-    x = _input(b, "x", (_size(rng, 100, 5000), 1, _size(rng, 16, 400)), dtype)
+    x = _input(b, "x", (_size(rng, 4, 5000), 1, _size(rng, 8, 400)), dtype)
     y = b(
         _of(rng, ("max_pool", "avg_pool")), x, kernel=(k,), strides=(1,), dilations=(1,), pads_before=(pad,),
         pads_after=(pad,), ceil=False,
@@ -302,7 +302,7 @@ def _permute(rng: Rng, dtype: str) -> Graph:
     b = Builder("permute", track=False)
     if rng.random() < 0.5:
         shape = (_size(rng, 16, 12000), _size(rng, 16, 8000))
-        if rng.random() < 0.2:  # the weights of a large layer
+        if rng.random() < 0.25:  # the weights of a large layer
             shape = (_size(rng, 1500, 12000), _size(rng, 1500, 8000))
         if rng.random() < 0.4:
             shape = shape[0], max(1 << shape[1].bit_length() - 1, 64)
@@ -339,6 +339,8 @@ def _fill(rng: Rng, dtype: str) -> Graph:
     """One number, or one a channel, for a whole tensor."""
     whole = rng.random() < 0.7
     shape = (_size(rng, 4, 12000), _size(rng, 4, 8000))
+    if rng.random() < 0.2:  # the weights of a large layer
+        shape = (_size(rng, 1500, 12000), _size(rng, 1500, 8000))
     b = Builder("fill", track=False)
     return b.build([b("broadcast_to", _input(b, "x", () if whole else (shape[0], 1), dtype), shape=shape)])
 
@@ -367,25 +369,25 @@ FAMILIES: Mapping[str, Draw] = {
     "matmul of batches": Draw(_batched, 6, 24),
     "conv": Draw(_conv_dense, 24, 80),
     "conv 1x1": Draw(_conv_pointwise, 14, 48),
-    "conv depthwise": Draw(_conv_depthwise, 8, 30),
+    "conv depthwise": Draw(_conv_depthwise, 8, 36),
     "conv in groups": Draw(_conv_grouped, 8, 24),
     "conv 1d": Draw(_conv_line, 4, 12),
     "pool": Draw(_pool, 16, 54),
-    "pool 1d": Draw(_pool_line, 5, 16),
+    "pool 1d": Draw(_pool_line, 8, 24),
     "pool all": Draw(_pool_whole, 5, 16),
-    "reduce": Draw(_reduce, 10, 36),
+    "reduce": Draw(_reduce, 12, 44),
     "cheap elementwise": Draw(_single(_CHEAP), 16, 48),
-    "dear elementwise": Draw(_single(_DEAR), 6, 18),
+    "dear elementwise": Draw(_single(_DEAR), 8, 28),
     "function": Draw(_single(_FUNCTIONS), 12, 40),
     "region": Draw(_region, 14, 48),
     "affine": Draw(_affine, 10, 36),
     "rows": Draw(_rows, 8, 24),
-    "permute": Draw(_permute, 16, 72, LARGE),
+    "permute": Draw(_permute, 20, 100, LARGE),
     "concat": Draw(_concat, 5, 14),
     "slice": Draw(_slice, 5, 14),
     "pad": Draw(_pad, 3, 10),
-    "fill": Draw(_fill, 6, 24, LARGE),
+    "fill": Draw(_fill, 8, 28, LARGE),
     "gather": Draw(_gather, 4, 14),
-    "sort": Draw(_sort, 4, 12),
+    "sort": Draw(_sort, 6, 16),
     "cumulative": Draw(_cumulative, 4, 12),
 }

@@ -89,9 +89,9 @@ def _show(device: Device, made: Calibration, path: Path, judged: Sequence[Networ
         out.print(f"  peak {dtype:12} {peak.value / 1e9:9.1f} Gop/s")
     if p.memory_byte_per_s is not None:
         out.print(f"  memory bandwidth  {p.memory_byte_per_s.value / 1e9:9.1f} GB/s")
-    copying = made.copying
-    latency = seconds_text(copying.latency_s)
-    out.print(f"  copies            {copying.byte_per_s / 1e9:9.1f} GB/s to and from the host, {latency} latency")
+    if made.copying is not None:
+        rate, latency = made.copying.byte_per_s / 1e9, seconds_text(made.copying.latency_s)
+        out.print(f"  copies            {rate:9.1f} GB/s to and from the host, {latency} latency")
     out.print(f"  fitted on {made.fitted} cases in {made.seconds:.0f} s, written to {path}\n", soft_wrap=True)
     table = Table("not fitted on", "cases", "median error", "90 % within", "bias", box=None, pad_edge=False)
     for e in (*made.errors, made.overall):
@@ -125,7 +125,7 @@ def _plain(made: Calibration, path: Path, judged: Sequence[Network], over: Error
         "path": str(path),
         "peak_op_per_s": {d: q.value for d, q in p.peak_op_per_s.items()},
         "memory_byte_per_s": p.memory_byte_per_s.value if p.memory_byte_per_s else None,
-        "copy": asdict(made.copying),
+        "copy": asdict(made.copying) if made.copying else None,
         "fitted": made.fitted,
         "seconds": made.seconds,
         "errors": [asdict(e) for e in made.errors],

@@ -27,6 +27,8 @@ def refusal(graph: Graph, node: Node, profile: Profile, dtype: str | None = None
 
 def _ops(graph: Graph, node: Node, profile: Profile) -> Iterator[str]:
     """A region, a loop and a branch run where all that is in them runs."""
+    if profile.support.run is None and not profile.support.refuse:
+        return
     bodies = [v for v in node.attrs.values() if isinstance(v, Graph)]
     for body in bodies:
         for inner in body.nodes:

@@ -222,9 +222,7 @@ class _Model:
         device = np.array(chosen, np.int64)
         start = np.array([float(solver.value(s)) for s in self._start])
         used = [(t, q, solver.value(at)) for (t, _, q), (here, at) in self._sends.items() if solver.boolean_value(here)]
-        tensor, to, begin = (
-            (np.array(column) for column in zip(*used, strict=True)) if used else np.zeros((3, 0), np.int64)
-        )
+        tensor, to, begin = np.array(used, np.int64).reshape(-1, 3).T
         plain = np.zeros(0, np.int64)
         return [
             booked(self._flat, device, start, tensor, to, begin.astype(np.float64)),

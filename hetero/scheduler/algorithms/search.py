@@ -57,7 +57,7 @@ def search(
         return best
     runs = max(1, min(RUNS, left // (STEPS * c.flat.n)))
     for r in range(runs):
-        if best.score.excess == 0 and best.score.value <= good or time.time() > stop_at:
+        if (best.score.excess == 0 and best.score.value <= good) or time.time() > stop_at:
             break
         start = best if c.flat.n >= SHAKEN or r >= len(elite) else elite[r]
         found = _annealed(judge, start, left // runs, seed * RUNS + r, HOT[r % len(HOT)], stop_at)
