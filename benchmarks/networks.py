@@ -79,7 +79,9 @@ def search(budget_s: float, jobs: int, seed: int = 0) -> dict[str, dict[str, tup
     cases = [(n, u, budget_s, seed) for n in networks() for u in UPLINKS]
     out: dict[str, dict[str, tuple[float, float]]] = {}
     with ProcessPoolExecutor(jobs) as pool:
-        for name, uplink, value, bound in track(pool.map(_value, cases), "planning", total=len(cases)):
+        for name, uplink, value, bound in track(
+            pool.map(_value, cases), "planning", total=len(cases), console=Console(stderr=True)
+        ):
             out.setdefault(name, {})[uplink] = (value, bound)
     return out
 
