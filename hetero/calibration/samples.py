@@ -302,7 +302,7 @@ def _permute(rng: Rng, dtype: str) -> Graph:
     b = Builder("permute", track=False)
     if rng.random() < 0.5:
         shape = (_size(rng, 16, 12000), _size(rng, 16, 8000))
-        if rng.random() < 0.25:  # the weights of a large layer
+        if rng.random() < 0.2:  # the weights of a large layer
             shape = (_size(rng, 1500, 12000), _size(rng, 1500, 8000))
         if rng.random() < 0.4:
             shape = shape[0], max(1 << shape[1].bit_length() - 1, 64)
@@ -382,7 +382,7 @@ FAMILIES: Mapping[str, Draw] = {
     "region": Draw(_region, 14, 48),
     "affine": Draw(_affine, 10, 36),
     "rows": Draw(_rows, 8, 24),
-    "permute": Draw(_permute, 20, 100, LARGE),
+    "permute": Draw(_permute, 20, 84, LARGE),
     "concat": Draw(_concat, 5, 14),
     "slice": Draw(_slice, 5, 14),
     "pad": Draw(_pad, 3, 10),

@@ -230,7 +230,8 @@ def _inner(type: TensorType, axis: int) -> int:
 
 
 def _broadcast(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
-    return "movement.fill", ()
+    (x,) = graph.in_types(node)
+    return f"movement.fill.{'one' if x.size == 1 else 'rows'}", ()
 
 
 def _pad(graph: Graph, node: Node, op_class: str, whole: Pass) -> Split:
