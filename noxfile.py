@@ -88,6 +88,17 @@ def fuzz(session: nox.Session) -> None:
     session.run("pytest", "tests", "-k", "fuzz", *session.posargs, env={"HETERO_FUZZ_EXAMPLES": examples})
 
 
+@nox.session(name="property")
+def property_runs(session: nox.Session) -> None:
+    """The scheduler's promises on many random task graphs: HETERO_PROPERTY_EXAMPLES of each kind, fixed seeds."""
+    session.install("-e", ".[test]")
+    examples = os.environ.get("HETERO_PROPERTY_EXAMPLES", "10000")
+    session.run(
+        "pytest", "-n", "auto", "-q", "tests/scheduler", "-k", "no_plan", *session.posargs,
+        env={"HETERO_PROPERTY_EXAMPLES": examples},
+    )  # fmt: skip
+
+
 @nox.session
 def arrayapi(session: nox.Session) -> None:
     """The public array-api-tests suite, from the checkout that ARRAY_API_TESTS names."""

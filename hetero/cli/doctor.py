@@ -12,10 +12,11 @@ from rich.table import Table
 from hetero import config, registry
 from hetero.cli.common import Json, console, print_json
 from hetero.errors import BackendError, HeteroError
+from hetero.profile.store import profiles, user_dir
 from hetero.select import current_device
 
 EXTRAS = {"onnx": "pip install 'hetero[onnx]'", "onnxruntime": "pip install 'hetero[demo]'",
-          "magika": "pip install 'hetero[demo]'", "ml_dtypes": "pip install ml_dtypes"}  # fmt: skip
+          "magika": "pip install 'hetero[demo]'", "ortools": "pip install 'hetero[exact]'", "ml_dtypes": "pip install ml_dtypes"}  # fmt: skip
 
 
 def doctor(json: Json = False) -> None:
@@ -31,12 +32,21 @@ def doctor(json: Json = False) -> None:
         "cache_dir": str(config.cache_dir()),
         "in_use": _in_use(),
         "backends": {name: _backend(name) for name in registry.available()},
+        "scheduler": _scheduler(),
+        "calibrated": [name for name in profiles() if (user_dir() / f"{name}.toml").is_file()],
         "packages": {name: _version(name) or f"not installed; {fix}" for name, fix in EXTRAS.items()},
     }
     if json:
         print_json(report)
         return
     _show(report)
+
+
+def _scheduler() -> str:
+    """Which code runs the scheduler's inner loops."""
+    from hetero.scheduler import native
+
+    return native.status()
 
 
 def _version(package: str) -> str:
@@ -82,5 +92,7 @@ def _show(report: dict[str, Any]) -> None:
         table.add_row(name, "yes" if b["found"] else "[red]no[/red]", b["version"], "\n".join(said))
     out.print(table)
     out.print()
+    out.print(f"scheduler    {report['scheduler']}")
+    out.print(f"calibrated   {', '.join(report['calibrated']) or 'no device yet; try: hetero calibrate'}")
     for name, found in report["packages"].items():
         out.print(f"{name:12} {found}")

@@ -209,7 +209,7 @@ def _solution(race: _Race, best: Best, began: float) -> Solution:
         raise _impossible(c, schedule.violations)
     check(c.g, schedule)
     value = schedule.value(c.objective)
-    notes, seconds = (*race.notes, native.status()), time.perf_counter() - began
+    notes, seconds = (*race.notes, f"search in {native.status().partition(':')[0]} code"), time.perf_counter() - began
     return Solution(schedule, c.objective, value, min(race.bound, value), best.method, race.values, seconds, notes)
 
 
