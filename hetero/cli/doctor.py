@@ -16,7 +16,8 @@ from hetero.profile.store import profiles, user_dir
 from hetero.select import current_device
 
 EXTRAS = {"onnx": "pip install 'hetero[onnx]'", "onnxruntime": "pip install 'hetero[demo]'",
-          "magika": "pip install 'hetero[demo]'", "ortools": "pip install 'hetero[exact]'", "ml_dtypes": "pip install ml_dtypes"}  # fmt: skip
+          "magika": "pip install 'hetero[demo]'", "ortools": "pip install 'hetero[exact]'",
+          "ml_dtypes": "pip install ml_dtypes"}  # fmt: skip
 
 
 def doctor(json: Json = False) -> None:
