@@ -21,7 +21,7 @@ except ImportError:  # run by hand, where hatchling need not be
 
 FOLDER = Path("hetero/scheduler/native")
 LIBRARY = {"win32": "kernels.dll", "darwin": "kernels.dylib"}.get(sys.platform, "kernels.so")
-FLAGS = ("-std=c11", "-O2", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared")
+FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared")
 
 
 def build(root: Path) -> tuple[Path | None, str]:

@@ -110,13 +110,13 @@ def seeds(c: Context) -> Iterator[Seed]:
     flat, weights = c.flat, c.objective.weights
     if not weights.keys() & ADDITIVE:
         return
-    until = time.perf_counter() + SEED_S
-    found = solve_additive(flat, weights, until=until)
     if weights.keys() <= EXACTLY:
+        found = solve_additive(flat, weights, until=time.perf_counter() + SEED_S)
         still = weights.get("energy", 0.0) * static_w(c.g)
         yield Seed(found.how, found.device, found.bound + (still * latency(c) if still else 0.0))
         return
-    yield Seed(found.how, found.device)
+    s = sums(flat, weights)  # only a place to start from: overlap is not in it, so one cut each will do
+    yield Seed("cut", _expanded(flat, s, None, time.perf_counter() + SEED_S).device)
 
 
 # -- two devices ----------------------------------------------------------------------------------------------------

@@ -13,19 +13,24 @@ from typing import NamedTuple
 import numpy as np
 
 from hetero.scheduler.algorithms import anneal, lists, ranks
+from hetero.scheduler.algorithms.candidates import peft, peft_links, single_devices
+from hetero.scheduler.algorithms.coarsen import Coarse, coarsened
 from hetero.scheduler.algorithms.context import Context
 from hetero.scheduler.algorithms.judge import Judge, Score
 from hetero.scheduler.algorithms.lists import Assigned, Rule
 
-HOT = (0.05, 0.02, 0.1)  # first temperatures, in parts of the value; the runs take turns
+HOT = (0.5, 1.0, 0.25)  # first temperatures, in parts of the value for each task; the runs take turns
 COLD = 0.01  # the last temperature, in parts of the first
+HOTTER = (2.0, 1.0, 4.0)  # while a limit is broken: what keeps it may look quite different
+WARM = 0.2  # the first temperature after a coarser level
+STARTS = 2  # schedules of the coarsest level that are annealed
 RUNS = 4  # of annealing, at most; each must have STEPS times as many steps as tasks
-STEPS = 100
+STEPS = 400  # as many as a run needs to settle
 PENALTY = 5.0  # of being once above a limit, in parts of the value
 ANNEALED = 3000  # tasks up to which single moves are worth simulating everything
-SHAKEN = 300  # tasks from which shaken lists come first
+SHAKEN = 1000  # tasks from which shaken lists come first
 LIST_COST = 12  # evaluations that one list scheduling is counted as
-SECOND = {True: 4.0e7, False: 5.0e5}  # tasks and readings simulated a second, compiled and not: turns time into steps
+SECOND = {True: 1.5e8, False: 5.0e5}  # tasks and readings simulated a second, compiled and not: turns time into steps
 
 
 class Best(NamedTuple):
@@ -55,21 +60,62 @@ def search(
         left -= used * LIST_COST
     if c.flat.n > ANNEALED:
         return best
+    fits = best.score.excess == 0
+    spread, used = _multilevel(c, left // 2, seed, stop_at) if fits else (None, 0)
+    judge.evaluations += used
+    if spread is not None:
+        score = judge.score(spread)
+        best = min(best, Best(spread, score, "levels"), key=_score)
+        elite, left = [Best(spread, score, "levels"), *elite], left - used - 1
     runs = max(1, min(RUNS, left // (STEPS * c.flat.n)))
     for r in range(runs):
         if (best.score.excess == 0 and best.score.value <= good) or time.time() > stop_at:
             break
         start = best if c.flat.n >= SHAKEN or r >= len(elite) else elite[r]
-        found = _annealed(judge, start, left // runs, seed * RUNS + r, HOT[r % len(HOT)], stop_at)
+        hot = (HOT if fits else HOTTER)[r % len(HOT)]
+        found = _annealed(judge, start, left // runs, seed * RUNS + r, hot, stop_at)
         if found.score < best.score:
             best = found
     return best
 
 
+def _score(best: Best) -> Score:
+    return best.score
+
+
+def _multilevel(c: Context, number: int, seed: int, stop_at: float) -> tuple[Assigned | None, int]:
+    """A schedule found on smaller graphs that stand for this one, smallest first; and evaluations of this size."""
+    levels: list[Coarse] = []
+    while (smaller := coarsened(levels[-1].c if levels else c)) is not None:
+        levels.append(smaller)
+    if not levels:
+        return None, 0
+    made, used = None, 0.0
+    for level in reversed(levels):
+        judge = Judge(level.c)
+        tried = _first(level.c, judge) if made is None else [made]
+        size = level.c.flat.n / c.flat.n
+        steps = int(number / len(levels) / size / len(tried))
+        hot = HOT[0] if made is None else WARM
+        found = [
+            _annealed(judge, Best(m, judge.score(m), ""), steps, seed * RUNS + j, hot, stop_at)
+            for j, m in enumerate(tried)
+        ]
+        used += steps * len(tried) * size
+        made = level.expand(min(found, key=_score).made)
+    return made, int(used)
+
+
+def _first(c: Context, judge: Judge) -> list[Assigned]:
+    """The best few schedules of quick candidates."""
+    made = [m for make in (single_devices, peft, peft_links) for _, m in make(c, None) if m is not None]
+    return sorted(made, key=judge.score)[:STARTS]
+
+
 def _annealed(judge: Judge, start: Best, steps: int, seed: int, hot: float, stop_at: float) -> Best:
     value = start.score.value
     cool = COLD ** (1 / max(steps, 1))
-    plan = anneal.Plan(steps, seed, hot * value, cool, PENALTY * value, stop_at)
+    plan = anneal.Plan(steps, seed, hot * value / judge.flat.n, cool, PENALTY * value, stop_at)
     made, score, _ = anneal.anneal(judge, start.made, plan)
     return Best(made, score, f"annealing from {start.method.removeprefix('annealing from ')}")
 
