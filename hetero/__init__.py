@@ -194,6 +194,7 @@ from hetero.tensor import Tensor
 
 if TYPE_CHECKING:
     from hetero import fft, linalg, random
+    from hetero.calibration import calibrate
     from hetero.compile import FallbackWarning
     from hetero.convert.onnx_in import from_onnx
     from hetero.dtype import DType
@@ -219,6 +220,7 @@ _LATER = {
     "Spec": "hetero.tracing",
     "TaskGraph": "hetero.scheduler.taskgraph",
     "Topology": "hetero.profile.topology",
+    "calibrate": "hetero.calibration",
     "cond": "hetero.tracing",
     "from_onnx": "hetero.convert.onnx_in",
     "jit": "hetero.tracing",
@@ -310,6 +312,7 @@ __all__ = [
     "bool",
     "broadcast_arrays",
     "broadcast_to",
+    "calibrate",
     "can_cast",
     "ceil",
     "clip",

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import typer
 
+from hetero.cli.calibrate import calibrate
 from hetero.cli.demo import demo
 from hetero.cli.devices import devices
 from hetero.cli.diff import diff
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, devices, diff, doctor, graph, plan, profiles, run):
+for command in (calibrate, demo, devices, diff, doctor, graph, plan, profiles, run):
     app.command()(command)
 
 

@@ -44,12 +44,12 @@ def prepare(plan: Plan) -> tuple[Part, ...]:
     """Every part compiled, in the order in which they start; kept with the plan."""
     kept: dict[str, Any] = plan.__dict__
     if "_parts" not in kept:
-        each = (_part(plan, node, tasks) for node, tasks in _cut(plan.tasks, plan.schedule))
+        each = (_part(plan, node, tasks) for node, tasks in cut(plan.tasks, plan.schedule))
         kept["_parts"] = tuple(part for part in each if part is not None)
     return kept["_parts"]
 
 
-def _cut(g: TaskGraph, schedule: Schedule) -> list[tuple[int, list[int]]]:
+def cut(g: TaskGraph, schedule: Schedule) -> list[tuple[int, list[int]]]:
     """(node, tasks) in order: a part begins where its node must receive, and ends where it must send."""
     device = schedule.device
     source, target, _ = g.edges
