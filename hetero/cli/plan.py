@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0}
 
 TopologyOption = Annotated[
-    str | None, typer.Option("--topology", metavar="NAME|FILE.toml", help="Nodes and links: hetero profiles --topologies")
+    str | None, typer.Option("--topology", metavar="NAME|FILE.toml", help="Nodes and links (hetero profiles)")
 ]  # fmt: skip
 Pins = Annotated[
     list[str] | None, typer.Option("--pin", metavar="OP=NODE", help="An op's node; may stand more than once.")

@@ -25,9 +25,9 @@ class Costs(NamedTuple):
 def costs(flat: Flat, device: Ints) -> Costs:
     """The sums for one assignment."""
     every, count = np.arange(flat.n), flat.count
-    load = np.bincount(device, flat.seconds[every, device], minlength=count)
-    dynamic = np.bincount(device, flat.joules[every, device], minlength=count)
-    money = np.bincount(device, flat.money[every, device], minlength=count)
+    load = _by(device, flat.seconds[every, device], count)
+    dynamic = _by(device, flat.joules[every, device], count)
+    money = _by(device, flat.money[every, device], count)
     route, size = sent(flat, device)
     size_by_route = np.bincount(route, size, minlength=len(flat.has_route))
     number = np.bincount(route, minlength=len(flat.has_route))
@@ -49,6 +49,11 @@ def costs(flat: Flat, device: Ints) -> Costs:
             queue[int(flat.link_queue[k])] += seconds
     period = max(float(load.max()), max(queue, default=0.0))
     return Costs(load, np.array(queue), sums[0], period, dynamic, sums[1], sums[2])
+
+
+def _by(place: Ints, values: Floats, count: int) -> Floats:
+    """(count,) the sum of the values at each place."""
+    return np.asarray(np.bincount(place, values, minlength=count), np.float64)
 
 
 def sent(flat: Flat, device: Ints) -> tuple[Ints, Floats]:

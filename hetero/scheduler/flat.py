@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -91,9 +92,17 @@ class Flat:
             tuple((k, queue[k], rate[k], latency[k]) for k in links[start[i] : start[i + 1]]) if ok[i] else None
             for i in range(len(ok))
         ]
-        arrays = (self.in_start, self.in_tensor, self.producer, self.tensor_byte)
         base = self.tensor_zone * (self.count * self.count)
-        return Lists(*(a.tolist() for a in arrays), base.tolist(), hops, self.seconds.tolist(), self.watts.tolist())
+        return Lists(
+            self.in_start.tolist(),
+            self.in_tensor.tolist(),
+            self.producer.tolist(),
+            self.tensor_byte.tolist(),
+            base.tolist(),
+            hops,
+            self.seconds.tolist(),
+            self.watts.tolist(),
+        )
 
     @cached_property
     def edges(self) -> tuple[Ints, Ints, Ints]:
@@ -177,7 +186,7 @@ class Flat:
 def _split(values: Ints, start: Ints) -> list[list[int]]:
     """Groups that begin at `start`, as lists."""
     flat, cut = values.tolist(), start.tolist()
-    return [flat[a:b] for a, b in zip(cut, cut[1:], strict=False)]
+    return [flat[a:b] for a, b in pairwise(cut)]
 
 
 def _as_level(edge: Ints, source: Ints) -> Level:

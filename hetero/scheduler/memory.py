@@ -17,7 +17,8 @@ from hetero.scheduler.taskgraph import INF, Floats, Ints
 
 def resident(flat: Flat, device: Ints) -> Floats:
     """(P,) bytes of weights on each device."""
-    return np.bincount(device, flat.resident_byte[np.arange(flat.n), device], minlength=flat.count)
+    weights = np.bincount(device, flat.resident_byte[np.arange(flat.n), device], minlength=flat.count)
+    return np.asarray(weights, np.float64)
 
 
 def most_memory(flat: Flat, device: Ints) -> Floats:

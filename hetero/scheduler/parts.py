@@ -37,7 +37,8 @@ class PartError(Exception):
 
     def __init__(self, node: int, tasks: tuple[int, ...], what: What, cause: Exception) -> None:
         super().__init__(str(cause))
-        self.node, self.tasks, self.what, self.cause = node, tasks, what, cause
+        self.node, self.tasks, self.cause = node, tasks, cause
+        self.what: What = what
 
 
 def prepare(plan: Plan) -> tuple[Part, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -342,9 +342,10 @@ def _refuse_sends(g: TaskGraph, flat: Flat, order: Ints, place: Ints) -> None:
 
 def arrays(sends: Sequence[Send]) -> SendArrays:
     """Sends field by field."""
-    columns = zip(*sends, strict=True) if sends else ((),) * 6
+    columns: Any = zip(*sends, strict=True) if sends else ((),) * 6
     kinds = (np.int64, np.int64, np.float64, np.float64, np.float64, np.int64)
-    return SendArrays(*(np.array(c, kind) for c, kind in zip(columns, kinds, strict=True)))
+    made: Any = [np.array(c, kind) for c, kind in zip(columns, kinds, strict=True)]
+    return SendArrays(*made)
 
 
 def _peak(start: Floats, finish: Floats, watts: Floats) -> float:

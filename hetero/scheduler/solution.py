@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -94,7 +94,8 @@ class Sends(Sequence[Send]):
 
     def __getitem__(self, index: int | slice) -> Send | Sends:
         if isinstance(index, slice):
-            return Sends(SendArrays(*(column[index] for column in self.arrays)))
+            part: Any = [column[index] for column in self.arrays]
+            return Sends(SendArrays(*part))
         return Send(*(column[index].item() for column in self.arrays))
 
     def __iter__(self) -> Iterator[Send]:
@@ -103,7 +104,7 @@ class Sends(Sequence[Send]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         return repr(list(self))

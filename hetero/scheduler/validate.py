@@ -77,13 +77,13 @@ class _Case:
     last: Bools
     slack: float  # seconds
 
-    def task(self, i: int) -> str:
+    def task(self, i: Any) -> str:
         return repr(self.g.tasks[i])
 
-    def on(self, i: int) -> str:
+    def on(self, i: Any) -> str:
         return self.g.devices[int(self.s.device[i])].name
 
-    def name(self, send: int) -> str:
+    def name(self, send: Any) -> str:
         return repr(self.g.tensor_name(int(self.tensor[send])))
 
     def per_link(self, field: str) -> Floats:

@@ -91,7 +91,9 @@ def test_small_graphs_get_the_best_of_all_schedules() -> None:
         )
     ]
     for seed, family, links in cases:
-        g = task_graph(seed, family=family, n=5, count=2 + seed % 2, links=links, ccr=0.5, unsupported=0.2, static_w=0.1)
+        g = task_graph(
+            seed, family=family, n=5, count=2 + seed % 2, links=links, ccr=0.5, unsupported=0.2, static_w=0.1
+        )
         objective = Objective.of(OBJECTIVES[seed % len(OBJECTIVES)])
         exact = best_of_all(g, objective)
         found = quick(g, objective, 2000)
@@ -165,22 +167,22 @@ def test_segments_move_networks_to_where_single_tasks_would_not_go() -> None:
 
 
 def test_limits_that_can_be_kept_are_kept() -> None:
+    """The limits are what some random schedule needs, so there is at least one that keeps them."""
     kept = 0
     for seed in range(25):
         g = task_graph(seed, n=20, count=3, unsupported=0.0, ccr=0.3)
-        free = quick(g, number=500)
-        peak = free.schedule.peak_byte
-        devices = tuple(DeviceSpec(d.name, memory_byte=float(peak.max()) * 0.8) for d in g.devices)
-        limited = g.replace(devices=devices, limits=Limits(deadline_s=free.value * 1.5))
+        some = simulate(g, np.random.default_rng(seed).integers(0, 3, g.n), g.topological)
+        devices = tuple(DeviceSpec(f"d{p}", memory_byte=float(b)) for p, b in enumerate(some.peak_byte))
+        limited = g.replace(devices=devices, limits=Limits(deadline_s=some.latency_s))
         try:
             found = quick(limited, number=5000)
         except PlanError:
             continue
         kept += 1
         assert found.schedule.violations == ()
-        assert (found.schedule.peak_byte <= peak.max() * 0.8).all()
-        assert found.schedule.latency_s <= free.value * 1.5
-    assert kept >= 18  # of the others none is kept with ten times the evaluations either
+        assert (found.schedule.peak_byte <= some.peak_byte).all()
+        assert found.schedule.latency_s <= some.latency_s
+    assert kept >= 24
 
 
 def test_energy_is_saved_as_far_as_the_deadline_allows() -> None:
@@ -197,7 +199,12 @@ def test_what_cannot_be_kept_is_told_with_every_limit_and_proof() -> None:
     with pytest.raises(PlanError) as told:
         quick(g.replace(devices=small, limits=Limits(deadline_s=0.1, average_w=0.01)), number=200)
     text = str(told.value)
-    for part in ("deadline: at most 0.1 s wanted", "average power of all devices", "memory of", "impossible: no schedule"):
+    for part in (
+        "deadline: at most 0.1 s wanted",
+        "average power of all devices",
+        "memory of",
+        "impossible: no schedule",
+    ):
         assert part in text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_it_agrees_with_a_simulator_written_another_way(native: str) -> None:
     assert compared > 100
 
 
-def chain_over(links: list[LinkSpec], **more: object) -> TaskGraph:
+def chain_over(links: list[LinkSpec], **more: Any) -> TaskGraph:
     """Three tasks on three devices, a to b and c, 10 bytes each."""
     return TaskGraph.of_edges(np.ones((3, 3)), [(0, 1, 10.0), (0, 2, 10.0)], links, **more)
 

@@ -2,8 +2,9 @@
 
 Moves: shift a task in the order, mostly before or behind another of its device; move one task, often to a neighbour's
 device; move a connected segment (on networks single tasks are never worth the transfers, segments are); swap the
-devices of two tasks; and now and then, order all tasks by what follows them. Half of the tasks are taken from the critical chain: the task that ends last, what it waited for,
-and so on. No time and no library function decides anything, so equal seeds and numbers of steps give equal results.
+devices of two tasks; and now and then, order all tasks by what follows them. Half of the tasks are taken from the
+critical chain: the task that ends last, what it waited for, and so on. No time and no library function decides
+anything, so equal seeds and numbers of steps give equal results.
 
 Source: Kirkpatrick, Gelatt, Vecchi, Science 1983.
 """

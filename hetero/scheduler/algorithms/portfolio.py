@@ -1,6 +1,6 @@
 """All candidates, judged by the one simulator; then search; then proof. The best found is the plan.
 
-By construction no plan is worse than any single device, priority-greedy, HEFT, CPOP or PEFT: all of them are candidates.
+By construction no plan is worse than any single device, priority-greedy, HEFT, CPOP or PEFT: all are candidates.
 For large graphs prices may prove that a baseline would be worse than what is there already; it is then not finished.
 """
 

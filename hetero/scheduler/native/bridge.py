@@ -122,14 +122,14 @@ class Kernels:
         tensor, link, to = np.empty((3, most), np.int64)
         begin, end, arrival = np.empty((3, most))
         given = (contiguous(device, np.int64), contiguous(order, np.int64))
-        found = (start, finish, size, tensor, link, to, begin, end, arrival)
+        found: Any = (start, finish, size, tensor, link, to, begin, end, arrival)
         pointers = [ctypes.byref(x) if x is size else address(x) for x in found]
         makespan = self.library.hetero_decode(ctypes.byref(self.plain), *map(address, given), INF, *pointers)
         if makespan < 0:
             raise MemoryError
         if makespan == INF:
             return None
-        columns = (c[: size.value] for c in (tensor, link, begin, end, arrival, to))
+        columns: Any = [c[: size.value] for c in (tensor, link, begin, end, arrival, to)]
         return makespan, start, finish, SendArrays(*columns)
 
     def _most_sends(self, device: Ints) -> int:
@@ -145,9 +145,7 @@ class Kernels:
         tail = np.empty((flat.n, flat.count))
         order = contiguous(flat.topological, np.int64)
         seconds = None if mean is None else contiguous(mean, np.float64)
-        if not self.library.hetero_tails(
-            ctypes.byref(self.plain), address(order), address(seconds), address(tail)
-        ):
+        if not self.library.hetero_tails(ctypes.byref(self.plain), address(order), address(seconds), address(tail)):
             raise MemoryError
         return tail
 
@@ -212,9 +210,7 @@ class Kernels:
             value=INF,
         )
         problem = self.problem(judge)
-        if not self.library.hetero_anneal(
-            ctypes.byref(problem), ctypes.byref(asked), address(device), address(order)
-        ):
+        if not self.library.hetero_anneal(ctypes.byref(problem), ctypes.byref(asked), address(device), address(order)):
             if judge.score(start).excess < INF:
                 raise MemoryError
             return Annealed(start, Score(INF, INF), 0)
