@@ -180,8 +180,8 @@ def test_limits_that_can_be_kept_are_kept() -> None:
             continue
         kept += 1
         assert found.schedule.violations == ()
-        assert (found.schedule.peak_byte <= some.peak_byte).all()
-        assert found.schedule.latency_s <= some.latency_s
+        assert (found.schedule.peak_byte <= some.peak_byte * (1 + 1e-9)).all()
+        assert found.schedule.latency_s <= some.latency_s * (1 + 1e-9)
     assert kept >= 24
 
 
