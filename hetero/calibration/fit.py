@@ -23,6 +23,7 @@ BUCKET = 2  # width of a size bucket in log2
 TO_NEXT, TO_PARENT = 0.1, 0.05  # how strongly a rate is drawn to its neighbour in size, and to the class above
 LAUNCH_TO_PARENT = 0.2
 TURNS = 6  # of reweighting
+APART = ("step.", "elementwise.", "transcendental.", "pool.", "gather.")  # classes whose kinds differ by nature
 LEAST_RESIDUAL = 0.05  # below, residuals weigh alike
 
 # Classes whose time goes by the bytes; all others by their operations.
@@ -189,7 +190,8 @@ def _units(observations: Sequence[Observation]) -> dict[tuple[str, str], float]:
     middle = {"launch": min, "rate": np.median}  # no launch takes longer than the quickest run
     unit = {key: float(middle[key[0]](values)) for key, values in beside.items()}
     for (kind, name), value in own.items():
-        unit[kind, name] = min(value, unit.get((kind, parent(name)), value))
+        typical = value if kind == "rate" and name.startswith(APART) else unit.get((kind, parent(name)), value)
+        unit[kind, name] = min(value, typical)
     return unit
 
 

@@ -267,6 +267,19 @@ def _region(rng: Rng, dtype: str) -> Graph:
     return b.build([value])
 
 
+def _region_of(functions: Sequence[str]) -> Callable[[Rng, str], Graph]:
+    """A function between cheap ops: functions are too rare in random chains to tell their rates from those."""
+
+    def make(rng: Rng, dtype: str) -> Graph:
+        op, shape = _of(rng, functions), _shape(rng)
+        b = Builder("function", track=False)
+        x = _input(b, "x", shape, dtype)
+        value = b(op, b("abs", b("multiply", x, 0.9)), *([1.3] if op in _BINARY else []))
+        return b.build([b("add", value, x if rng.random() < 0.5 else 1.0)])
+
+    return make
+
+
 def _affine(rng: Rng, dtype: str) -> Graph:
     """What follows a convolution: scale and shift of each channel, perhaps a second tensor, perhaps a lower bound."""
     shape = (1, _size(rng, 8, 2000), *_plane(rng, 5, 120))
@@ -380,6 +393,7 @@ FAMILIES: Mapping[str, Draw] = {
     "dear elementwise": Draw(_single(_DEAR), 8, 28),
     "function": Draw(_single(_FUNCTIONS), 12, 40),
     "region": Draw(_region, 14, 48),
+    "region of a function": Draw(_region_of((*_FUNCTIONS, *_DEAR)), 20, 60),
     "affine": Draw(_affine, 10, 36),
     "rows": Draw(_rows, 8, 24),
     "permute": Draw(_permute, 20, 84, LARGE),
