@@ -110,7 +110,7 @@ def test_compiled_lists_decide_as_python_does(monkeypatch: pytest.MonkeyPatch) -
             for native in "10":
                 monkeypatch.setenv("HETERO_NATIVE", native)
                 order = ranks.by_ready(g.flat, ranks.upward(g.flat))
-                made = lists.schedule(g.flat, order, Rule(cost, insertion=k < 2, contended=k % 2 == 0))
+                made = lists.schedule(g.flat, order, Rule(cost, k < 2, contended=k % 2 == 0, sending=k * 0.7))
                 both.append(made and (made.device.tolist(), made.order.tolist()))
             assert both[0] == both[1]
 

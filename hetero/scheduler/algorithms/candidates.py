@@ -13,6 +13,7 @@ from hetero.scheduler.algorithms.lists import Assigned, Rule, Stop
 from hetero.scheduler.taskgraph import Floats, Ints
 
 ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 32.0, 128.0)  # how much the prices count beside the finish time
+BUSY = 0.3  # of the time: queues with less to do need no regard in big graphs
 ORDERS_OF = 4  # devices up to which priority-greedy tries every order of them
 
 Made = Iterable[tuple[str, Assigned | None]]
@@ -115,20 +116,30 @@ def _peft(c: Context, tails: Floats, stop: Stop | None, *, contended: bool) -> A
     return lists.schedule(c.flat, order, Rule(c.flat.seconds + tails, contended=contended), stop)
 
 
-def priced(c: Context, alpha: float, *, insertion: bool, contended: bool, stop: Stop | None = None) -> Assigned | None:
+def priced(
+    c: Context, alpha: float, *, contended: bool = False, sending: float = 0.0, stop: Stop | None = None
+) -> Assigned | None:
     cost = c.flat.seconds + alpha * c.flat.count * c.prices.regret_s
-    return lists.schedule(c.flat, c.heft_order, Rule(cost, insertion, contended), stop)
+    return lists.schedule(c.flat, c.heft_order, Rule(cost, contended=contended, sending=sending), stop)
 
 
 def price_guided(c: Context, stop: Stop | None = None) -> Iterator[tuple[str, Assigned | None]]:
     for alpha in ALPHAS:
-        yield f"prices {alpha:g}", priced(c, alpha, insertion=True, contended=False, stop=stop)
-        yield f"prices {alpha:g}, queued", priced(c, alpha, insertion=True, contended=True, stop=stop)
+        yield f"prices {alpha:g}", priced(c, alpha, stop=stop)
+        yield f"prices {alpha:g}, queued", priced(c, alpha, contended=True, stop=stop)
 
 
 def large(c: Context, stop: Stop | None = None) -> Made:
-    """For big graphs prices count much: their devices have plenty of other work."""
-    yield "prices 128", priced(c, 128.0, insertion=True, contended=False)
+    """For big graphs prices count much: their devices have plenty of other work. So do queues that are nearly full."""
+    yield "prices 32", priced(c, 32.0)
+    if _queue_load_s(c) > BUSY * c.prices.bound_s:
+        yield "prices 16, queued, few sendings", priced(c, 16.0, contended=True, sending=1.0)
+
+
+def _queue_load_s(c: Context) -> float:
+    """Seconds that each link queue is busy if tasks are spread evenly, about."""
+    away = 1 - 1 / c.flat.count
+    return away * float(c.flat.mean_edge_seconds.sum()) / c.flat.queues if c.flat.queues else 0.0
 
 
 def heft_queued(c: Context, stop: Stop | None = None) -> Made:

@@ -37,11 +37,13 @@ class Rule:
     cost       (n, P) added to the start of a task on a device; the smallest sum wins: seconds for HEFT
     insertion  tasks may start in idle time before tasks that were placed earlier
     contended  transfers wait for each other in link queues
+    sending    what a second that a transfer of its own keeps a queue busy adds to the sum, where contended: others wait
     """
 
     cost: Floats
     insertion: bool = True
     contended: bool = False
+    sending: float = 0.0
 
 
 class Stop(NamedTuple):
@@ -188,19 +190,20 @@ def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) 
     decided: list[int] = []
     forced = _Together(flat)
 
-    def arrival(t: int, home: int, p: int, after: list[float]) -> float:
-        """When a tensor could be there, behind those that this task has asked for already."""
+    def arrival(t: int, home: int, p: int, after: list[float], busy: float) -> tuple[float, float]:
+        """When a tensor could be there, behind those that this task has asked for already; seconds of queues so far."""
         route = hops[base[t] + home * count + p]
         if route is None:
-            return INF
+            return INF, busy
         at = finish[producer[t]]
         for _, q, rate, latency in route:
             length = size[t] / rate
             if q >= 0 and length > 0:
                 at = queues[q].find(at if at > after[q] else after[q], length)
                 after[q] = at + length
+                busy = busy + length
             at = at + length + latency
-        return at
+        return at, busy
 
     def send(t: int, home: int, p: int) -> float:
         at = finish[producer[t]]
@@ -217,18 +220,19 @@ def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) 
         for p in range(count):
             if mine[p] == INF:
                 continue
-            ready, after = 0.0, [0.0] * flat.queues
+            ready, busy, after = 0.0, 0.0, [0.0] * flat.queues
             for t, home in inputs:
                 at = finish[producer[t]] if home == p else arrived.get(t * count + p, -1.0)
                 if at < 0:
-                    at = arrival(t, home, p, after)
+                    at, busy = arrival(t, home, p, after, busy)
                 if at > ready:
                     ready = at
             if ready == INF:
                 continue
             at = gaps[p].find(ready, length[p]) if rule.insertion else max(ready, gaps[p].free)
-            if at + mine[p] < least:
-                best, least = p, at + mine[p]
+            key = at + (mine[p] + rule.sending * busy)
+            if key < least:
+                best, least = p, key
         if best < 0:
             return None
         p = best

@@ -6,8 +6,10 @@ For large graphs prices may prove that a baseline would be worse than what is th
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +36,7 @@ SEEDS: Mapping[str, Seeder] = {"additive": seeds}  # name -> assignments of othe
 EXACT: Exact = prove  # proves small schedules best
 EXACT_TASKS = 60  # graphs up to this size are given to it
 BIG = 20_000  # tasks from which only what is needed is tried
+NEAR = 0.1  # relative: how far from the bound big graphs are left as they are
 ELITE = 4  # different schedules that the search starts from
 SEARCH_SHARE = 0.4  # of the time left, where an exact solver follows
 SAME = 1e-9  # relative: a value so close to its bound is optimal
@@ -99,6 +102,11 @@ class _Race:
         prices = self.c.prices
         return Stop(prices.regret_s, self.best.score.value / self.judge.per_second - prices.bound_s)
 
+    def near(self) -> bool:
+        """Of a big graph, when nothing but its order counts: so near the bound that seeds are not worth their time."""
+        big = self.c.flat.n >= BIG and self.judge.plain and bool(self.found)
+        return big and self.best.score.value <= self.bound * (1 + NEAR)
+
     def elite(self) -> list[Best]:
         """The best schedules of different value, the best first."""
         by_value: dict[tuple[float, float], Best] = {}
@@ -125,22 +133,42 @@ def solve(
     budget, and is the same for the same seed as long as it is not cut short. `max_evaluations` fixes the number of
     schedules that it tries, whatever the time. `exact`: False for none, a function for another one than the default.
     """
+    with _no_collector() if g.n >= BIG else nullcontext():
+        return _solved(Context(g, Objective.of(objective)), budget_s, seed, exact, max_evaluations)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Python's cyclic garbage collector paused: what is made has no cycles, and looking for some took a fifth."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _solved(c: Context, budget_s: float, seed: int, exact: Exact | bool | None, most: int | None) -> Solution:
+    """What `solve` gives."""
     began = time.perf_counter()
-    c = Context(g, Objective.of(objective))
     race = _Race(c, Judge(c))
     for make in _makers(c):
         for name, made in make(c, race.stop()):
             race.enter(name, made)
-    for seeder in SEEDS.values():
+    race.bound = bound(c)
+    for name, seeder in SEEDS.items():
+        if race.near():
+            race.notes.append(f"{name}: not tried, within {NEAR:.0%} of the bound already")
+            continue
         for given in seeder(c):
             race.enter(given.name, assigned(c, given.device))
             race.bound = max(race.bound, given.bound)
-    race.bound = max(race.bound, bound(c))
     if not race.found:
-        raise PlanError(f"no schedule of {g.name!r}: every candidate needs a link that is not there")
+        raise PlanError(f"no schedule of {c.g.name!r}: every candidate needs a link that is not there")
     prover = EXACT if exact in (None, True) else exact or None
     prover = prover if callable(prover) and c.flat.n <= EXACT_TASKS else None
-    best = _searched(race, seed, began, budget_s, max_evaluations, SEARCH_SHARE if prover else 1.0)
+    best = _searched(race, seed, began, budget_s, most, SEARCH_SHARE if prover else 1.0)
     race.found.append(best)
     best = _rebooked(race)
     if prover and not race.optimal():

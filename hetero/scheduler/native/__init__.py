@@ -53,7 +53,7 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "hetero_decode": (_REAL, (_POINTER, _POINTER, _POINTER, _REAL, *(_POINTER,) * 9)),
     "hetero_tails": (_INT, (_POINTER, _POINTER, _POINTER, _POINTER)),
     "hetero_by_ready": (_INT, (_POINTER, _POINTER, _POINTER)),
-    "hetero_list": (_INT, (_POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _REAL, _POINTER, _POINTER)),
+    "hetero_list": (_INT, (_POINTER, _POINTER, _POINTER, _INT, _INT, _REAL, _POINTER, _REAL, _POINTER, _POINTER)),
     "hetero_score": (_INT, (_POINTER, _POINTER, _POINTER, _REAL, _POINTER, _POINTER)),
     "hetero_anneal": (_INT, (_POINTER, _POINTER, _POINTER, _POINTER)),
 }

@@ -165,7 +165,7 @@ class Kernels:
         cost = contiguous(rule.cost, np.float64)
         order = contiguous(order, np.int64)
         regret = contiguous(stop.regret_s, np.float64) if stop else None
-        args = (address(order), address(cost), int(rule.insertion), int(rule.contended), address(regret))
+        args = (address(order), address(cost), int(rule.insertion), int(rule.contended), rule.sending, address(regret))
         room = stop.room_s if stop else INF
         result = self.library.hetero_list(ctypes.byref(self.plain), *args, room, address(device), address(start))
         if result < 0:

@@ -387,8 +387,8 @@ API I hetero_tails(const Problem *g, const I *order, const D *mean, D *tail)
 }
 
 // 1 when all tasks are placed, 0 when one has nowhere to go or `room` is used up, -1 without memory.
-API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, I contended, const D *regret, D room,
-                  I *device, D *start)
+API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, I contended, D sending,
+                  const D *regret, D room, I *device, D *start)
 {
     I P = g->count, result = -1;
     Times t;
@@ -420,6 +420,7 @@ API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, 
             if (c == NEVER)
                 continue;
             if (contended) {
+                D busy = 0.0;
                 ready[p] = 0.0;
                 for (I q = 0; q < g->queues; q++)
                     after[q] = 0.0;
@@ -435,6 +436,7 @@ API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, 
                             if (q >= 0 && takes > 0) {
                                 there = gap_find(&t.queue[q], there > after[q] ? there : after[q], takes);
                                 after[q] = there + takes;
+                                busy = busy + takes;
                             }
                             there = there + takes + g->link_latency[link];
                         }
@@ -442,6 +444,7 @@ API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, 
                     if (there > ready[p])
                         ready[p] = there;
                 }
+                c = c + sending * busy;
             }
             if (ready[p] == NEVER)
                 continue;
