@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -38,7 +38,7 @@ EXACT_TASKS = 60  # graphs up to this size are given to it
 BIG = 20_000  # tasks from which only what is needed is tried
 NEAR = 0.1  # relative: how far from the bound big graphs are left as they are
 ELITE = 4  # different schedules that the search starts from
-SEARCH_SHARE = 0.4  # of the time left, where an exact solver follows
+SEARCH_SHARE = 0.2  # of the time left, where an exact solver follows
 SAME = 1e-9  # relative: a value so close to its bound is optimal
 
 
@@ -138,7 +138,7 @@ def solve(
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def _no_collector() -> Generator[None]:
     """Python's cyclic garbage collector paused: what is made has no cycles, and looking for some took a fifth."""
     was = gc.isenabled()
     gc.disable()
