@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from hetero import registry
-from hetero.calibration import Calibration, Error, Network, judge_networks, measure_device, save
+from hetero.calibration import Calibration, Error, Network, judge_apart, measure_device, save
 from hetero.calibration.measure import Progress as Tell
 from hetero.cli.common import Json, console, print_json, seconds_text
 from hetero.errors import BackendError
@@ -51,7 +51,9 @@ def calibrate(
         with _progress(str(device), json) as tell:
             made = measure_device(device, quick=quick, progress=tell)
             path = save(made, output)
-            judged, over = judge_networks(made.profile, device, progress=tell) if networks else ((), None)
+            if networks and tell:
+                tell("networks, in a process of their own", 1.0)
+            judged, over = judge_apart(made.profile, device) if networks else ((), None)
         if json:
             shown.append(_plain(made, path, judged, over))
         else:

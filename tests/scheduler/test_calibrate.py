@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from hetero import registry
-from hetero.calibration import judge_networks, measure_device, save
+from hetero.calibration import judge_apart, judge_networks, measure_device, save
 from hetero.calibration.fit import Observation, Rates, fit
 from hetero.calibration.measure import Bench, Copying, Effort
 from hetero.calibration.run import Calibration, Measured, by_parts
@@ -26,6 +26,7 @@ from hetero.graph.passes.fuse import fuse
 from hetero.op import Array, TensorType, Types
 from hetero.profile import load, read
 from hetero.scheduler.cost import Pass, Work, estimate, work_of
+from hetero.select import device_of
 from hetero.spi import YES, Buffer, Device, Executable, Probe, Support
 from hetero.testing.pretend import plugged
 
@@ -163,6 +164,13 @@ def test_networks_are_predicted_as_the_sum_of_their_groups(calibrated: Calibrati
         made, over = judge_networks(calibrated.profile, device, [("rows", network)])
     assert [n.name for n in made] == ["rows"]
     assert over.cases == 1
+
+
+def test_installed_networks_are_judged_in_a_process_of_their_own() -> None:
+    made, over = judge_apart(load("server-cpu"), device_of("numpy"))
+    assert {n.name for n in made} >= {"magika", "resnet50", "squeezenet"}
+    assert over.cases == len(made)
+    assert all(n.seconds > 0 and n.predicted.low <= n.predicted.mid <= n.predicted.high for n in made)
 
 
 def test_a_third_of_all_runs_may_be_spoilt_by_others() -> None:
