@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -52,13 +52,19 @@ def judge_networks(
     return made, error("networks", [n.off for n in made])
 
 
-def judge_apart(profile: Profile, device: Device) -> tuple[tuple[Network, ...], Error]:
-    """`judge_networks` in a process of its own, as a person would run a network.
+def judge_apart(
+    profile: Profile, device: Device, names: Collection[str] | None = None
+) -> tuple[tuple[Network, ...], Error]:
+    """`judge_networks` on what is installed (or `names` of it), in a process of its own, as a person would run it.
 
-    One that has just timed a thousand cases has gigabytes of memory in pieces: networks take up to a third longer there.
+    One that has just timed a thousand cases has gigabytes of memory in pieces: networks take a third longer there.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(judge_networks, profile, device.name).result()
+        return pool.submit(_judge_named, profile, device.name, names).result()
+
+
+def _judge_named(profile: Profile, device: str, names: Collection[str] | None) -> tuple[tuple[Network, ...], Error]:
+    return judge_networks(profile, device, list(installed(names)))
 
 
 def predicted(graph: Graph, profile: Profile) -> Interval:
@@ -69,13 +75,15 @@ def predicted(graph: Graph, profile: Profile) -> Interval:
     return total
 
 
-def installed() -> Iterator[tuple[str, Graph]]:
-    """The nine light networks that the package onnx brings, and magika's; batch 1."""
+def installed(names: Collection[str] | None = None) -> Iterator[tuple[str, Graph]]:
+    """The nine light networks that the package onnx brings, and magika's, or `names` of them; batch 1."""
     from hetero.convert.onnx_in import from_onnx  # late: it needs the extra `onnx`
 
     for path in _paths():
-        graph = from_onnx(path)
         name = path.stem.removeprefix("light_") if path.stem != "model" else "magika"
+        if names is not None and name not in names:
+            continue
+        graph = from_onnx(path)
         yield name, graph.specialize(dict.fromkeys(graph.symbols, 1)) if graph.symbols else graph
 
 

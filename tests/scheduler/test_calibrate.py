@@ -167,9 +167,9 @@ def test_networks_are_predicted_as_the_sum_of_their_groups(calibrated: Calibrati
 
 
 def test_installed_networks_are_judged_in_a_process_of_their_own() -> None:
-    made, over = judge_apart(load("server-cpu"), device_of("numpy"))
-    assert {n.name for n in made} >= {"magika", "resnet50", "squeezenet"}
-    assert over.cases == len(made)
+    made, over = judge_apart(load("server-cpu"), device_of("numpy"), {"magika", "shufflenet"})
+    assert {n.name for n in made} == {"magika", "shufflenet"}
+    assert over.cases == 2
     assert all(n.seconds > 0 and n.predicted.low <= n.predicted.mid <= n.predicted.high for n in made)
 
 
