@@ -26,14 +26,14 @@ FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC",
 
 def build(root: Path) -> tuple[Path | None, str]:
     """The library and what was done, or None and why not."""
-    source, target = root / FOLDER / "kernels.c", root / FOLDER / LIBRARY
+    sources, target = sorted((root / FOLDER).glob("*.c")), root / FOLDER / LIBRARY
     target.unlink(missing_ok=True)
     compilers = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     found = [c for c in compilers if shutil.which(c.split()[0])]
     if not found:
         return None, f"no C compiler ({', '.join(compilers)}): the scheduler runs in pure Python"
-    made_from = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    command = [*found[0].split(), *FLAGS, f'-DSOURCE="{made_from}"', "-o", str(target), str(source)]
+    made_from = hashlib.sha256(b"".join(s.read_bytes() for s in sources)).hexdigest()[:16]
+    command = [*found[0].split(), *FLAGS, f'-DSOURCE="{made_from}"', "-o", str(target), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         target.unlink(missing_ok=True)

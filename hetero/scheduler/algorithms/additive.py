@@ -152,8 +152,7 @@ def _add_single(arcs: Arcs, flat: Flat, single: Bools, forth: Floats, back: Floa
     """A tensor with one reader is an arc each way."""
     tensor = np.flatnonzero(single)
     reader = flat.consumer[flat.consumer_start[tensor]]
-    arcs.pair(flat.producer[tensor], reader, forth[tensor])
-    arcs.pair(reader, flat.producer[tensor], back[tensor])
+    arcs.pair(flat.producer[tensor], reader, forth[tensor], back[tensor])
 
 
 def _add_shared(arcs: Arcs, flat: Flat, tensor: Ints, forth: Floats, back: Floats) -> None:
@@ -177,8 +176,7 @@ def _add_groups(arcs: Arcs, flat: Flat) -> None:
     if flat.grouped:
         other = np.flatnonzero(flat.group != np.arange(flat.n))
         free = np.full(len(other), INF)
-        arcs.pair(other, flat.group[other], free)
-        arcs.pair(flat.group[other], other, free)
+        arcs.pair(other, flat.group[other], free, free)
 
 
 # -- many devices ---------------------------------------------------------------------------------------------------

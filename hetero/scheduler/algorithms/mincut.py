@@ -1,20 +1,27 @@
-"""Minimum cuts with real capacities, by scipy's maximum flow, which knows int32 only.
+"""Minimum cuts with real capacities: compiled, or by scipy's maximum flow, which knows int32 only.
 
-Capacities are rounded down to integers and a flow is found; then the residual network is rounded on a finer scale and
-the flow continued, until what rounding lost cannot change the cut's value by more than 1e-10.
+For scipy capacities are rounded down to integers and a flow is found; then the residual network is rounded on a finer
+scale and the flow continued, until what rounding lost cannot change the cut's value by more than 1e-10.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hetero.scheduler import native
+from hetero.scheduler.native import address, contiguous
 from hetero.scheduler.taskgraph import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 LARGEST = float(2**30)  # of an int32 capacity: flow and capacity may add up without overflow
 ROUNDS = 4
 EXACT = 1e-10  # relative
+ROUNDING = 1e-11  # relative, of the flow: a sum over up to hundreds of thousands of paths
 
 
 @dataclass(slots=True)
@@ -25,6 +32,7 @@ class Arcs:
     source: list[Ints] = field(default_factory=list["Ints"])
     target: list[Ints] = field(default_factory=list["Ints"])
     capacity: list[Floats] = field(default_factory=list["Floats"])
+    back: list[Floats] = field(default_factory=list["Floats"])
     _unary: list[tuple[Ints, Floats, Floats]] = field(default_factory=list["tuple[Ints, Floats, Floats]"])
 
     def nodes(self, count: int) -> Ints:
@@ -36,26 +44,42 @@ class Arcs:
         """What a node costs on either side; inf forbids it; a node may come up several times."""
         self._unary.append((node, at_source, at_sink))
 
-    def pair(self, source: Ints, target: Ints, capacity: Floats) -> None:
-        """Paid when `source` is on the source side and `target` on the sink side."""
+    def pair(self, source: Ints, target: Ints, capacity: Floats, back: Floats | None = None) -> None:
+        """Paid when `source` is on the source side and `target` on the sink side; `back`: the other way round."""
         self.source.append(source)
         self.target.append(target)
         self.capacity.append(capacity)
+        self.back.append(np.zeros(len(source)) if back is None else back)
 
-    def finished(self) -> tuple[Ints, Ints, Floats, float]:
-        """Arcs with the source n and the sink n + 1, infinite capacities made finite, and the constant part."""
+    def finished(self) -> Network:
+        """The whole, infinite capacities made finite."""
         at_source, at_sink = np.zeros(self.n), np.zeros(self.n)
         for node, a, b in self._unary:
-            np.add.at(at_source, node, a)
-            np.add.at(at_sink, node, b)
+            at_source += np.bincount(node, a, minlength=self.n)
+            at_sink += np.bincount(node, b, minlength=self.n)
         both = np.minimum(at_source, at_sink)  # paid on either side; what is left of one of the two is an arc
-        every = np.arange(self.n)
-        source = np.concatenate([*self.source, np.full(self.n, self.n), every])
-        target = np.concatenate([*self.target, every, np.full(self.n, self.n + 1)])
-        capacity = np.concatenate([*self.capacity, at_sink - both, at_source - both])
-        finite = np.isfinite(capacity)
-        most = float(capacity[finite].sum()) * 2 + 1.0
-        return source, target, np.where(finite, capacity, most), float(both.sum())
+        nothing = np.zeros(0)
+        source, target = (np.concatenate([np.zeros(0, np.int64), *x]) for x in (self.source, self.target))
+        forth, back = (np.concatenate([nothing, *x]) for x in (self.capacity, self.back))
+        keep = (source != target) & ((forth > 0) | (back > 0))
+        source, target, forth, back = source[keep], target[keep], forth[keep], back[keep]
+        end = at_sink - at_source
+        most = 1.0 + 2 * sum(float(x[np.isfinite(x)].sum()) for x in (forth, back, np.abs(end)))
+        end = np.clip(end, -most, most)
+        return Network(self.n, source, target, np.minimum(forth, most), np.minimum(back, most), end, float(both.sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """Arcs between nodes, with capacities both ways; `end`: of the arc from the source, or if negative to the sink."""
+
+    n: int
+    source: Ints
+    target: Ints
+    forth: Floats
+    back: Floats
+    end: Floats
+    constant: float  # paid whatever the cut
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,29 +91,50 @@ class Cut:
 
 
 def minimum_cut(arcs: Arcs, rounds: int = ROUNDS) -> Cut:
-    """The cut of least capacity between the source and the sink."""
-    source, target, capacity, constant = arcs.finished()
-    network = _Network(source, target, capacity, arcs.n)
-    flowed, left, side = 0.0, network.most(), np.ones(arcs.n, bool)
+    """The cut of least capacity between the source and the sink; `rounds` of refinement where it is not compiled."""
+    network = arcs.finished()
+    library = native.library()
+    return _compiled(library, network) if library is not None else _by_integers(network, rounds)
+
+
+def _compiled(library: CDLL, network: Network) -> Cut:
+    ends = [contiguous(x, np.int64) for x in (network.source, network.target)]
+    capacities = [contiguous(x, np.float64) for x in (network.forth, network.back)]
+    end = network.end.copy()
+    side = np.zeros(max(network.n, 1), np.uint8)
+    given = [address(x) for x in (*ends, *capacities, end, side)]
+    flow = library.hetero_cut(network.n, len(network.source), *given)
+    if flow < 0:
+        raise MemoryError
+    return Cut(side[: network.n].astype(bool), network.constant + flow * (1 - ROUNDING))
+
+
+def _by_integers(network: Network, rounds: int) -> Cut:
+    rest = _Residual(network)
+    flowed, left, side = 0.0, rest.most(), np.zeros(network.n, bool)
     for _ in range(rounds):
-        added, left, side = network.push(left)
+        added, left, side = rest.push(left)
         flowed += added
         if left <= EXACT * flowed:
             break
-    return Cut(side, constant + flowed)
+    return Cut(side, network.constant + flowed)
 
 
-class _Network:
+class _Residual:
     """Residual capacities in float64, over a fixed sparse pattern that has every arc and its reverse."""
 
-    def __init__(self, source: Ints, target: Ints, capacity: Floats, n: int) -> None:
+    def __init__(self, network: Network) -> None:
         from scipy.sparse import coo_array
 
+        n = network.n
         self._from, self._to, self._shape = n, n + 1, (n + 2, n + 2)
-        keep = (capacity > 0) & (source != target)
-        s, t, c = source[keep], target[keep], capacity[keep]
+        first, last = np.flatnonzero(network.end > 0), np.flatnonzero(network.end < 0)
+        s = np.concatenate([network.source, np.full(len(first), n), last])
+        t = np.concatenate([network.target, first, np.full(len(last), n + 1)])
+        forth = np.concatenate([network.forth, network.end[first], -network.end[last]])
+        back = np.concatenate([network.back, np.zeros(len(first) + len(last))])
         both = np.concatenate([s, t]), np.concatenate([t, s])
-        whole = coo_array((np.concatenate([c, np.zeros(len(c))]), both), shape=self._shape).tocsr()
+        whole = coo_array((np.concatenate([forth, back]), both), shape=self._shape).tocsr()
         whole.sort_indices()
         self._rest = whole.data
         self._column, self._start = whole.indices.astype(np.int32), whole.indptr.astype(np.int32)

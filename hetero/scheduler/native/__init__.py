@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hetero import config
-from hetero.scheduler.taskgraph import Floats, Ints
 
-SOURCE = "kernels.c"
+SOURCES = "*.c"
 LIBRARY = {"win32": "kernels.dll", "darwin": "kernels.dylib"}.get(sys.platform, "kernels.so")
 
 _INT, _REAL, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
@@ -55,6 +55,7 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "hetero_by_ready": (_INT, (_POINTER, _POINTER, _POINTER)),
     "hetero_list": (_INT, (_POINTER, _POINTER, _POINTER, _INT, _INT, _REAL, _POINTER, _REAL, _POINTER, _POINTER)),
     "hetero_score": (_INT, (_POINTER, _POINTER, _POINTER, _REAL, _POINTER, _POINTER)),
+    "hetero_cut": (_REAL, (_INT, _INT, *(_POINTER,) * 6)),
     "hetero_anneal": (_INT, (_POINTER, _POINTER, _POINTER, _POINTER)),
 }
 
@@ -65,8 +66,9 @@ class _Found(NamedTuple):
 
 
 def source_hash() -> str:
-    """Of the C file that lies here; a library carries that of the file it was made from."""
-    return hashlib.sha256((Path(__file__).parent / SOURCE).read_bytes()).hexdigest()[:16]
+    """Of the C files that lie here; a library carries that of the files it was made from."""
+    files = sorted(Path(__file__).parent.glob(SOURCES))
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
 
 
 @cache
@@ -81,7 +83,7 @@ def _load() -> _Found:
     except (OSError, AttributeError) as e:
         return _Found(None, f"pure Python: {path} cannot be loaded: {e}")
     if made_from != source_hash():
-        return _Found(None, f"pure Python: {path} is older than {SOURCE}; build it again: python hatch_build.py")
+        return _Found(None, f"pure Python: {path} is older than its sources; build it again: python hatch_build.py")
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -98,7 +100,7 @@ def status() -> str:
     return _load().said if config.native() else "pure Python: HETERO_NATIVE=0"
 
 
-def address(array: Floats | Ints | None) -> int | None:
+def address(array: NDArray[Any] | None) -> int | None:
     """Of an array's first element, for C."""
     return None if array is None else array.ctypes.data
 
