@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
-from hetero.report.page import picture, text
+from hetero.report.page import LETTER, Room, picture, text
 from hetero.scheduler.pareto import Front
 from hetero.scheduler.plan import Plan
 from hetero.scheduler.show import quantity
 from hetero.scheduler.solution import Schedule
 
 SHOWN = 24  # candidates
+RING = 15  # around this plan, in the Pareto front
 TRAINS: frozenset[str] = frozenset()  # ops that only training has; gradients bring them
 
 
@@ -26,22 +27,38 @@ def pareto(plan: Plan, front: Front) -> str:
         '<text x="500" y="338" text-anchor="middle">latency</text>',
         '<text x="16" y="170" transform="rotate(-90 16 170)" text-anchor="middle">energy</text>',
     ]
+    room = Room(1160, 327)  # below the axis too, above its name
+    room.take(x_of(mine.latency_s) - RING, y_of(mine.energy_j) - RING, 2 * RING, 2 * RING)
+    labels: list[tuple[float, float, str]] = []
     for s in points:
         cost = f", {s.money:.3g} {plan.currency}" if s.money else ""
         said = f"{quantity(s.latency_s, 's')}, {quantity(s.energy_j, 'J')}{cost}"
         radius = 5 + 7 * (s.money / most if most else 0)
         x, y = x_of(s.latency_s), y_of(s.energy_j)
+        room.take(x - radius, y - radius, 2 * radius, 2 * radius)
+        labels.append((x, y, said))
         shapes.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="#0072B2" fill-opacity=".75">'
             f"<title>{text(said)} (estimated)</title></circle>"
-            f'<text class="soft" x="{x + radius + 4:.1f}" y="{y + 4:.1f}">{text(said)}</text>'
         )
+    if not any(_s(s) == _s(mine) and _j(s) == _j(mine) for s in points):
+        labels.append((x_of(mine.latency_s), y_of(mine.energy_j), "this plan"))
+    shapes.extend(room.label(said, _around(x, y, LETTER * len(said))) for x, y, said in labels)
     x, y = x_of(mine.latency_s), y_of(mine.energy_j)
+    said = f"this plan: {quantity(mine.latency_s, 's')}, {quantity(mine.energy_j, 'J')} (estimated)"
     shapes.append(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="15" fill="none" stroke="#D55E00" stroke-width="2.5">'
-        "<title>this plan</title></circle>"
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RING}" fill="none" stroke="#D55E00" stroke-width="2.5">'
+        f"<title>{text(said)}</title></circle>"
     )
     return picture(1160, 350, f"Pareto front of {len(points)} plans", shapes)
+
+
+def _around(x: float, y: float, wide: float) -> Iterator[tuple[float, float]]:
+    """Middles of a label beside a point: right, left, above, below, then the same further up and down."""
+    side = wide / 2 + RING + 3
+    yield from ((x + side, y), (x - side, y), (x, y - RING - 9), (x, y + RING + 9))
+    for far in range(1, 5):
+        yield from ((x + side, y - 14 * far), (x + side, y + 14 * far))
 
 
 def _s(s: Schedule) -> float:
@@ -64,7 +81,9 @@ def _axis(values: Sequence[float], first: float, last: float):
 
 def candidates(plan: Plan) -> str:
     """A bar for each candidate, the best first; those that broke a limit are named."""
-    found = sorted(plan.solution.candidates.items(), key=_value)
+    solution = plan.solution
+    tried = {solution.method: solution.value, **solution.candidates}  # a search's winner is named by where it began
+    found = sorted(tried.items(), key=lambda item: (item[1], item[0] != solution.method, item[0]))
     good = [(n, v) for n, v in found if isfinite(v)][:SHOWN]
     bad = [n for n, v in found if not isfinite(v)]
     most = max((v for _, v in good), default=0.0) or 1.0
@@ -82,10 +101,6 @@ def _bars(plan: Plan, good: Sequence[tuple[str, float]], most: float) -> Iterato
         colour = "#D55E00" if won else "#0072B2"
         yield f'<rect x="270" y="{y}" width="{max(value / most * 760, 1):.1f}" height="16" fill="{colour}" rx="2"/>'
         yield f'<text class="soft" x="{276 + value / most * 760:.1f}" y="{y + 12}">{text(quantity(value, unit))}</text>'
-
-
-def _value(item: tuple[str, float]) -> tuple[float, str]:
-    return item[1], item[0]
 
 
 def matrix(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hetero.errors import PlanError
+from hetero.profile.quantity import Interval
 from hetero.report.charts import candidates, matrix, pareto
 from hetero.report.page import cell, number, page, section, table, text
 from hetero.report.placement import placement
@@ -17,7 +18,7 @@ from hetero.scheduler.explain import Flip
 from hetero.scheduler.pareto import Front
 from hetero.scheduler.plan import Plan
 from hetero.scheduler.reasons import reasons
-from hetero.scheduler.show import quantity, span
+from hetero.scheduler.show import quantity
 
 if TYPE_CHECKING:
     from hetero.scheduler.result import Result
@@ -78,23 +79,31 @@ def _head(plan: Plan) -> Iterator[str]:
     proof = "proven optimal for the model" if solution.proven else f"at most {solution.gap:.2%} above the best possible"
     yield f'<p class="soft">Objective {text(plan.objective.name)}: {proof}; found by {text(solution.method)}.</p>'
     facts = [
-        ("latency, estimated", span(plan.latency_s, "s")),
-        ("energy, estimated", span(plan.energy_j, "J")),
-        (
-            "of it dynamic, transfer, static",
-            ", ".join(quantity(x, "J") for x in (s.dynamic_j, s.transfer_j, s.static_j)),
-        ),
-        ("cost, estimated", f"{s.money:.3g} {plan.currency}" if s.money else "none given"),
-        ("a full pipeline, estimated", f"{1 / s.period_s:.3g} results/s" if s.period_s else "-"),
+        ("latency, estimated", *_ranged(plan.latency_s, "s")),
+        ("energy, estimated", *_ranged(plan.energy_j, "J")),
+        ("cost, estimated", f"{s.money:.3g} {plan.currency}" if s.money else "none given", ""),
+        ("a full pipeline, estimated", f"{1 / s.period_s:.3g} results/s" if s.period_s else "-", ""),
     ]
     limit = plan.tasks.limits.deadline_s
     if limit < float("inf"):
-        facts.append(("deadline", f"{quantity(limit, 's')}, kept"))
+        facts.append(("deadline", f"{quantity(limit, 's')}, kept", ""))
     yield (
         '<div class="facts">'
-        + "".join(f'<div class="fact">{text(k)}<b>{text(v)}</b></div>' for k, v in facts)
+        + "".join(
+            f'<div class="fact">{text(k)}<b>{text(v)}</b><span class="soft">{text(more)}</span></div>'
+            for k, v, more in facts
+        )
         + "</div>"
     )
+    split = [(s.dynamic_j, "dynamic"), (s.transfer_j, "transfer"), (s.static_j, "static")]
+    said = ", ".join(f"{quantity(joules, 'J')} {kind}" for joules, kind in split)
+    yield f'<p class="soft">The energy is {text(said)} (estimated).</p>'
+
+
+def _ranged(value: Interval, unit: str) -> tuple[str, str]:
+    """The value, and its range where it has one."""
+    exact = value.low == value.high
+    return quantity(value.mid, unit), "" if exact else f"{quantity(value.low, unit)} to {quantity(value.high, unit)}"
 
 
 def _run(result: Result) -> Iterator[str]:

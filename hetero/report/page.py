@@ -8,6 +8,7 @@ from html import escape
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#A6A000", "#7F7F7F")
 LONGEST = 160  # characters of a name that are shown
+LETTER = 5.9  # width of a character in a picture, about
 
 STYLE = """
 :root { --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --paper: #ffffff; --wash: #f6f8fa; --mark: #0072B2; }
@@ -21,11 +22,12 @@ h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2
 p { margin: .25rem 0 .75rem; max-width: 75ch; } .soft { color: var(--soft); }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .75rem; margin: 1rem 0; }
 .fact { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; background: var(--wash); }
-.fact b { display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
+.fact b { display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums; } .fact .soft { font-size: .85rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 svg { display: block; width: 100%; min-width: 640px; height: auto; } svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 svg .soft { fill: var(--soft); } svg .line { stroke: var(--line); } svg .lane { fill: var(--wash); }
-table { border-collapse: collapse; width: 100%; font-size: 13px; } caption { text-align: left; }
+svg .label { stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; paint-order: stroke; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; } caption { text-align: left; padding: .3rem .6rem; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { position: sticky; top: 0; background: var(--wash); white-space: nowrap; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--mark); }
@@ -65,7 +67,8 @@ def text(value: object, most: int = LONGEST) -> str:
     """Safe to put between tags or into an attribute; long names are cut in the middle."""
     whole = str(value)
     if len(whole) > most:
-        whole = f"{whole[: most // 2]}...{whole[-most // 2 :]}"
+        kept = most - 3
+        whole = f"{whole[: kept - kept // 2]}...{whole[-(kept // 2) :]}"
     return escape("".join(c if c.isprintable() else "�" for c in whole), quote=True)
 
 
@@ -91,6 +94,30 @@ def picture(width: float, height: float, label: str, shapes: Iterable[str]) -> s
         + "".join(shapes)
         + "</svg></div>"
     )
+
+
+class Room:
+    """Where words still fit in a picture, so that nothing is written over something else."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.size = width, height
+        self.taken: list[tuple[float, float, float, float]] = []
+
+    def take(self, x: float, y: float, width: float, height: float) -> None:
+        self.taken.append((x, y, x + width, y + height))
+
+    def label(self, words: str, spots: Iterable[tuple[float, float]]) -> str:
+        """The words around the middle of the first of `spots` that is free, as SVG; empty where none is."""
+        wide, high = LETTER * len(words), 12.0
+        for x, y in spots:
+            left, top, right, bottom = x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
+            inside = left >= 0 and top >= 0 and right <= self.size[0] and bottom <= self.size[1]
+            if inside and not any(
+                left < x2 and x1 < right and top < y2 and y1 < bottom for x1, y1, x2, y2 in self.taken
+            ):
+                self.take(left, top, wide, high)
+                return f'<text class="soft label" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{text(words)}</text>'
+        return ""
 
 
 def table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]], label: str) -> str:

@@ -85,7 +85,9 @@ def _axis(span: float, scale: float, height: float) -> Iterator[str]:
         at = span * k / TICKS
         x = LEFT + at * scale
         yield f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height}"/>'
-        yield f'<text class="soft" x="{x:.1f}" y="14" text-anchor="middle">{text(quantity(at, "s"))}</text>'
+        last = k == TICKS  # it would be cut off at the edge
+        spot = f'x="{WIDTH - 4:.1f}" text-anchor="end"' if last else f'x="{x:.1f}" text-anchor="middle"'
+        yield f'<text class="soft" {spot} y="14">{text(quantity(at, "s"))}</text>'
 
 
 def joined(found: Sequence[Bar], span: float) -> list[Bar]:

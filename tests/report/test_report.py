@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import hetero as ht
-from hetero.report import html, perfetto
+from hetero.report import html, page, perfetto
 from hetero.report.timeline import LEFT, WIDTH, bars, joined
 from hetero.scheduler.plan import Plan
 from hetero.scheduler.taskgraph import DeviceSpec, TaskGraph, connect_all
@@ -109,6 +109,27 @@ def test_bars_stand_where_the_schedule_says(small: tuple[Plan, str, Path]) -> No
         assert width == pytest.approx(max((b.finish_s - b.start_s) * scale, 0.7), abs=0.01)
 
 
+def test_no_label_of_the_placement_or_the_front_covers_another(tmp_path: Path) -> None:
+    plan = planned(tasks(40))
+    html.write(plan, tmp_path / "plan.html", front=plan.pareto(9))
+    svgs = re.findall(r"<svg.*?</svg>", (tmp_path / "plan.html").read_text("utf-8"), re.DOTALL)
+    for name in ("Task graph", "Pareto front"):
+        root = ElementTree.fromstring(next(s for s in svgs if name in s))
+        labels = [t for t in root.iter("text") if "label" in t.get("class", "")]
+        assert labels
+        spots = [(float(t.get("x", 0)), float(t.get("y", 0)), page.LETTER * len(t.text or "") / 2) for t in labels]
+        boxes = [tuple(float(r.get(k, 0)) for k in ("x", "y", "width", "height")) for r in root.iter("rect")]
+        for k, (x, y, half) in enumerate(spots):
+            assert all(abs(x - a) >= half + b - 0.2 or abs(y - c) >= 11.8 for a, c, b in spots[:k])
+            assert all(x + half <= a or x - half >= a + w or y + 2 <= b or y - 10 >= b + h for a, b, w, h in boxes)
+
+
+def test_long_names_are_cut_to_what_fits() -> None:
+    assert page.text("x" * 18, 18) == "x" * 18
+    assert page.text("abcdefghijklmnopqrstuvwxyz", 18) == "abcdefgh...tuvwxyz"
+    assert len(page.text("x" * 1000)) == page.LONGEST
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "plan.html"
     planned(tasks(5, HOSTILE)).report(str(path))
@@ -174,7 +195,11 @@ def _no_overlap(spans: list[dict[str, Any]]) -> None:
 def test_a_real_browser_runs_the_script_and_draws_the_page(small: tuple[Plan, str, Path], tmp_path: Path) -> None:
     _, _, path = small
     assert CHROMIUM, "HETERO_REQUIRE_CHROMIUM is set and there is none"
-    common = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    common = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]  # fmt: skip
     dom = subprocess.run([*common, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120).stdout
     assert 'data-ready="1"' in dom[:400]
     assert "data-error" not in dom[:400]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 BETTER = 5e-7  # relative: what is not so much better is not looked for
-SHARE = 0.5  # of the way from the bound to the best that the other search asks for first
-PATIENCE = 0.4  # of the time left that it spends on one question
+SHARE = 0.3  # of the way from the bound to the best that the other search asks for first
+PATIENCE = 0.3  # of the time left that it spends on one question
 LEAST_S = 0.05  # no question is worth asking for less time
 MISSING = "not proven: pip install 'hetero[exact]' brings the exact solver"
 

@@ -19,8 +19,8 @@ from hetero.scheduler.algorithms.context import Context
 from hetero.scheduler.algorithms.judge import Judge, Score
 from hetero.scheduler.algorithms.lists import Assigned, Rule
 
-HOT = (0.5, 1.0, 0.25)  # first temperatures, in parts of the value for each task; the runs take turns
-COLD = 0.01  # the last temperature, in parts of the first
+HOT = (0.5, 2.0, 1.0)  # first temperatures, in parts of the value for each task; the runs take turns
+COLD = 0.05  # the last temperature, in parts of the first
 HOTTER = (2.0, 1.0, 4.0)  # while a limit is broken: what keeps it may look quite different
 WARM = 0.2  # the first temperature after a coarser level
 STARTS = 2  # schedules of the coarsest level that are annealed
