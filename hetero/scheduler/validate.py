@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hetero.scheduler.show import quantity
 from hetero.scheduler.solution import Schedule, Sends
 from hetero.scheduler.taskgraph import Bools, Floats, Ints, TaskGraph
 
@@ -51,6 +52,10 @@ class Crossing:
     private_to: tuple[str, ...]  # devices that it must stay on; empty: it is public
     released_by: tuple[tuple[str, str], ...]  # (task, how) of the releases that it comes from
     why: str
+
+    def __str__(self) -> str:
+        size = quantity(self.byte, "B")
+        return f"{self.tensor}: {size} over {self.link} from {self.source} to {self.target}; {self.why}"
 
 
 @dataclass(frozen=True, eq=False)

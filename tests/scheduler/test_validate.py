@@ -210,6 +210,7 @@ def test_the_audit_tells_what_crosses_and_why_it_may() -> None:
     row = TaskGraph.of_edges(np.ones((3, 3)), [(0, 1, 10.0), (1, 2, 10.0)], line().links)
     row = row.replace(private={0: (0,)}, release={1: "aggregate"})
     crossing = audit(row, simulate(row, np.array([0, 0, 1]), np.arange(3)))[0]
+    assert str(crossing).endswith(f" over {crossing.link} from {crossing.source} to {crossing.target}; {crossing.why}")
     assert (crossing.released_by, crossing.byte) == ((("t1", "aggregate"),), 10.0)
     assert crossing.why == "public: released by t1 (aggregate)"
     g, s = good()
