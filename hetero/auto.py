@@ -3,7 +3,9 @@
 Tensors live on the host. A graph is planned on a topology of the devices that are here; the candidates are each device
 that takes the whole graph and, where the plan uses several, the plan. The first runs of a compiled graph go to the
 candidates in turn and are timed, copies included; after that the quickest one runs. So a wrong model costs a few runs,
-never the choice. Nothing is tried on values: every trial is a run that was asked for, and its result is used.
+never the choice. What came near is tried once more after twice as many runs, and again after twice as many: what else
+ran on the machine during the first ones does not decide for ever. Nothing is tried on values: every trial is a run
+that was asked for, and its result is used.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from hetero.transfer import download, upload
 TRIALS = 4  # timed runs of each candidate; the first one warms caches up
 MOST = 10  # runs of one that stays close to the best
 CLOSE = 1.25  # times the best: worth more runs, since machines are noisy
+AGAIN = 2.0  # times the best: what took longer is given up, the rest is tried again later
 NAME = "auto"
 
 _log = logging.getLogger("hetero")
@@ -72,15 +75,16 @@ class Candidate:
     run: Callable[..., tuple[Array, ...]] | None = None  # made when first tried
     seconds: list[float] = field(default_factory=list[float])
     refused: str = ""  # why it is out
+    given_up: bool = False  # too slow to be tried again
 
     @property
     def best(self) -> float:
         return min(self.seconds[1:], default=float("inf"))  # the first run warms up
 
-    def open(self, best: float) -> bool:
-        """Whether it is still to be tried, when the best one so far takes `best` seconds."""
-        most = MOST if self.best <= best * CLOSE else TRIALS
-        return not self.refused and len(self.seconds) < most
+    def open(self, best: float, settled: int) -> bool:
+        """Whether it is still to be tried, when the best takes `best` seconds and was settled on so many times."""
+        most = settled + (MOST if self.best <= best * CLOSE else TRIALS)
+        return not self.refused and not self.given_up and len(self.seconds) < most
 
 
 class Auto:
@@ -93,10 +97,13 @@ class Auto:
         self.chosen: Candidate | None = None
         self._name = graph.name
         self._lock = Lock()
+        self._runs, self._settled = 0, 0
+        self._next = float("inf")  # the run at which what came near is tried again
 
     def __call__(self, *inputs: Buffer) -> tuple[Buffer, ...]:
         chosen = self.chosen
-        if chosen is not None:
+        self._runs += 1
+        if chosen is not None and self._runs < self._next:
             assert chosen.run is not None
             return chosen.run(*inputs)
         with self._lock:  # one trial at a time, so that they do not disturb each other
@@ -106,7 +113,7 @@ class Auto:
         """A run of the candidate that was tried least; the next one where it refuses."""
         while True:
             best = min((c.best for c in self.candidates if not c.refused), default=float("inf"))
-            waiting = [c for c in self.candidates if c.open(best)]
+            waiting = [c for c in self.candidates if c.open(best, self._settled)]
             if len(waiting) < 2 and all(len(c.seconds) >= TRIALS or c.refused for c in self.candidates):
                 self._settle()
                 assert self.chosen is not None
@@ -129,12 +136,16 @@ class Auto:
         if not usable:
             reasons = "; ".join(f"{c.name}: {c.refused}" for c in self.candidates)
             raise BackendError(f"no device here runs {self._name}: {reasons}")
-        self.chosen = min(usable, key=lambda c: c.best)
+        before, self.chosen = self.chosen, min(usable, key=lambda c: c.best)
         for c in usable:
-            if c is not self.chosen:
-                c.run = None  # frees its memory
-        counters.count_event(f"auto chose {self.chosen.name}")
-        _log.info("%s", self.summary())
+            if c.best > AGAIN * self.chosen.best:
+                c.run, c.given_up = None, True  # frees its memory
+        alone = sum(not c.given_up for c in usable) < 2
+        self._settled += 1
+        self._next = float("inf") if alone else 2 * self._runs
+        if self.chosen is not before:
+            counters.count_event(f"auto chose {self.chosen.name}")
+            _log.info("%s", self.summary())
 
     def summary(self) -> str:
         """One line: what was chosen, and the measured time of each candidate."""

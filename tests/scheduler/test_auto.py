@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,35 @@ def test_nothing_left_names_every_reason() -> None:
     auto = Auto(ht.trace(lambda x: x + 1, ht.spec((2,), "float32")), [Candidate("a", refuse), Candidate("b", refuse)])
     with pytest.raises(BackendError, match=r"no device here runs .*: a: no such op; b: no such op"):
         auto(np.zeros(2, "f4"))
+
+
+def test_what_was_disturbed_at_first_is_tried_again_and_can_still_win() -> None:
+    graph = ht.trace(lambda x: x + 1, ht.spec((2,), "float32"))
+    calls = {"steady": 0, "disturbed": 0, "slow": 0}
+
+    def waiting(name: str, seconds: Callable[[int], float]) -> Candidate:
+        def run(x: Any) -> tuple[Any, ...]:
+            calls[name] += 1
+            time.sleep(seconds(calls[name]))
+            return (x + 1,)
+
+        return Candidate(name, lambda: run)
+
+    candidates = [
+        waiting("steady", lambda k: 0.004),
+        waiting("disturbed", lambda k: 0.006 if k <= TRIALS else 0.001),
+        waiting("slow", lambda k: 0.02),
+    ]
+    auto = Auto(graph, candidates)
+    x = np.zeros(2, "f4")
+    while auto.chosen is None:
+        auto(x)
+    assert auto.chosen.name == "steady"
+    tried = calls["slow"]
+    for _ in range(4 * MOST + 3 * TRIALS):
+        np.testing.assert_array_equal(auto(x)[0], x + 1)
+    assert auto.chosen.name == "disturbed"
+    assert calls["slow"] == tried  # given up: it is not near
 
 
 def test_tensors_live_on_the_host_and_jit_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:

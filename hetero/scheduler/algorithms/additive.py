@@ -75,7 +75,9 @@ def value_of(flat: Flat, s: Sums, device: Ints) -> float:
     total = float(s.task[np.arange(flat.n), device].sum())
     if not len(flat.consumer):
         return total
-    place = np.unique(flat.reader_places(device))
+    read = np.zeros(len(flat.producer) * flat.count, bool)
+    read[flat.reader_places(device)] = True  # each once, without sorting them
+    place = np.flatnonzero(read)
     tensor, to = place // flat.count, place % flat.count
     home, zone = device[flat.producer[tensor]], flat.tensor_zone[tensor]
     away = home != to
@@ -225,8 +227,8 @@ def _expansion(flat: Flat, s: Sums, device: Ints, p: int, shared: bool) -> Ints:
     source, target, tensor = flat.edges
     zone, byte = flat.tensor_zone[tensor], flat.tensor_byte[tensor]
     a, b = device[source], device[target]
-    _, which, with_me = np.unique(tensor * flat.count + b, return_inverse=True, return_counts=True)
-    here = 1.0 / with_me[which] if shared else np.ones(len(tensor))
+    place = flat.reader_places(device)
+    here = 1.0 / np.bincount(place)[place] if shared else np.ones(len(tensor))
     there = 1.0 / np.diff(flat.consumer_start)[tensor] if shared else here
 
     def way(x: Ints | int, y: Ints | int) -> Floats:
