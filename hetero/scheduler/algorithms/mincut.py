@@ -147,7 +147,7 @@ class _Residual:
         self._shape = (len(self._reached),) * 2
         whole = coo_array((rest, (row, column)), shape=self._shape).tocsr()
         whole.sort_indices()
-        self._rest = whole.data
+        self._rest = np.asarray(whole.data, np.float64)
         self._column, self._start = whole.indices.astype(np.int32), whole.indptr.astype(np.int32)
         self._row = np.repeat(np.arange(self._shape[0]), np.diff(self._start))
 
@@ -186,13 +186,12 @@ class _Residual:
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import maximum_flow
 
-        room = self._room(most)
-        widest = float(room.max(initial=0.0))
+        widest = self._widest(most)
         if not widest:  # nothing flows
             self._reached = self._reach(self._rest > 0)
             return 0.0, 0.0
-        unit = widest / LARGEST
-        whole = np.floor(room / unit).astype(np.int32)
+        unit = 2 * widest / LARGEST  # twice, so that no arc that is cut down to the scale is ever full
+        whole = np.floor(np.minimum(self._rest, 2 * widest) / unit).astype(np.int32)
         network = csr_array((whole, self._column, self._start), shape=self._shape)
         found = maximum_flow(network, self._from, self._to)
         flow = found.flow.data  # on the same pattern, since every arc has its reverse there
@@ -202,16 +201,16 @@ class _Residual:
         crosses = self._reached[self._row] & ~self._reached[self._column]
         return float(found.flow_value) * unit, float(self._rest[crosses].sum())
 
-    def _room(self, most: float) -> Floats:
-        """What each arc can carry: no more than enters where it begins, or leaves where it ends.
+    def _widest(self, most: float) -> float:
+        """The most that any arc can carry: no more than enters where it begins, nor than leaves where it ends.
 
-        So that arcs without a limit of their own do not make the scale coarse for all others.
+        So arcs without a limit of their own do not make the scale coarse for all others.
         """
         room = np.minimum(self._rest, most)
         enters = np.bincount(self._column, room, minlength=self._shape[0])
         leaves = np.bincount(self._row, room, minlength=self._shape[0])
         enters[self._from] = leaves[self._to] = most
-        return np.minimum(room, np.minimum(enters[self._row], leaves[self._column]))
+        return float(np.minimum(room, np.minimum(enters[self._row], leaves[self._column])).max(initial=0.0))
 
     def _reach(self, open_arcs: Bools) -> Bools:
         """Which nodes the source still reaches."""
