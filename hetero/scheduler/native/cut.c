@@ -32,6 +32,8 @@ typedef struct {
     D *end;                                  // (n,) from the source, or negative: to the sink
     uint8_t *tree, *waits;                   // (n,) which tree; whether among the active
     I *parent, *mark, *distance, *next, *queue;
+    I *tried;  // (n,) where in its arcs each node looks first for a parent
+    I at;      // how far the node that grows has come in its arcs
 } Cut;
 
 static void activate(Cut *c, I i)
@@ -70,11 +72,13 @@ static void orphan(Cut *c, I i)  // each node waits at most once, so a ring of n
 // What may flow along the tree through arc a of node i, towards i's neighbour or from it.
 static D along(const Cut *c, int tree, I a) { return c->rest[tree == SOURCE_TREE ? a : a ^ 1]; }
 
+// From arc `at` on: what was looked at before stays so while the node stays in its tree, and whoever becomes free next to
+// it makes it active once more. Else a node with very many neighbours would look at all of them for each path.
 static I grow(Cut *c, I i)  // an arc from the source's tree to the sink's, or -1
 {
     int mine = c->tree[i];
-    for (I k = c->start[i]; k < c->start[i + 1]; k++) {
-        I a = c->out[k], j = c->head[a];
+    for (; c->at < c->start[i + 1]; c->at++) {
+        I a = c->out[c->at], j = c->head[a];
         if (along(c, mine, a) <= 0)
             continue;
         if (c->tree[j] == FREE) {
@@ -164,9 +168,11 @@ static void mark_path(Cut *c, I i, I distance)  // so that nobody walks it again
 static void adopt(Cut *c, I i)  // another parent for an orphan, or it becomes free and its children orphans
 {
     int mine = c->tree[i];
-    I best = -1, nearest = FAR;
-    for (I k = c->start[i]; k < c->start[i + 1]; k++) {
-        I a = c->out[k], j = c->head[a];
+    I best = -1, nearest = FAR, found = 0;
+    I from = c->start[i], many = c->start[i + 1] - from;
+    for (I k = 0; k < many && nearest > 1; k++) {  // nothing is nearer than 1
+        I at = from + (c->tried[i] + k) % many;
+        I a = c->out[at], j = c->head[a];
         if (c->tree[j] != mine || along(c, mine, a ^ 1) <= 0 || c->parent[j] == NO_PARENT)
             continue;
         I distance = origin(c, j);
@@ -175,10 +181,12 @@ static void adopt(Cut *c, I i)  // another parent for an orphan, or it becomes f
         if (distance < nearest) {
             best = a;
             nearest = distance;
+            found = at - from;
         }
         mark_path(c, j, distance);
     }
     if (best >= 0) {
+        c->tried[i] = found;
         c->parent[i] = best;
         c->mark[i] = c->time;
         c->distance[i] = nearest + 1;
@@ -202,10 +210,12 @@ static D run(Cut *c)
     D flow = 0.0;
     I now = -1;
     for (;;) {
-        if (now < 0 || c->tree[now] == FREE)
+        if (now < 0 || c->tree[now] == FREE) {
             now = next_active(c);
-        if (now < 0)
-            return flow;
+            if (now < 0)
+                return flow;
+            c->at = c->start[now];
+        }
         I bridge = grow(c, now);
         c->time++;
         if (bridge < 0) {
@@ -256,9 +266,9 @@ API D hetero_cut(I n, I arcs, const I *source, const I *target, const D *forth, 
 {
     Cut c = {.n = n, .time = 1, .first = -1, .last = -1, .end = end, .tree = side};
     D flow = -1.0;
-    I **of_nodes[] = {&c.parent, &c.mark, &c.distance, &c.next, &c.queue, &c.start};
+    I **of_nodes[] = {&c.parent, &c.mark, &c.distance, &c.next, &c.queue, &c.tried, &c.start};
     int made = 1;
-    for (int k = 0; k < 6; k++)
+    for (int k = 0; k < 7; k++)
         made &= (*of_nodes[k] = calloc(n + 2, sizeof(I))) != NULL;
     made &= (c.out = calloc(2 * arcs + 1, sizeof(I))) != NULL;
     made &= (c.head = calloc(2 * arcs + 1, sizeof(I))) != NULL;
@@ -271,7 +281,7 @@ API D hetero_cut(I n, I arcs, const I *source, const I *target, const D *forth, 
         for (I i = 0; i < n; i++)
             side[i] = c.tree[i] == SOURCE_TREE;
     }
-    for (int k = 0; k < 6; k++)
+    for (int k = 0; k < 7; k++)
         free(*of_nodes[k]);
     free(c.out);
     free(c.head);
