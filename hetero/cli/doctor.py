@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from hetero import config, registry
@@ -90,10 +91,10 @@ def _show(report: dict[str, Any]) -> None:
         said = [f"{d['name']}  {d['description']}" for d in b["devices"]]
         said += [b["reason"]] * bool(b["reason"]) + [f"try: {b['fix']}"] * bool(b["fix"])
         said += [f"note: {w}" for w in b["warnings"]]
-        table.add_row(name, "yes" if b["found"] else "[red]no[/red]", b["version"], "\n".join(said))
+        table.add_row(name, "yes" if b["found"] else "[red]no[/red]", b["version"], escape("\n".join(said)))
     out.print(table)
     out.print()
     out.print(f"scheduler    {report['scheduler']}")
     out.print(f"calibrated   {', '.join(report['calibrated']) or 'no device yet; try: hetero calibrate'}")
     for name, found in report["packages"].items():
-        out.print(f"{name:12} {found}")
+        out.print(f"{name:12} {found}", markup=False)  # hetero[exact] is no markup

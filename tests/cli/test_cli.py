@@ -47,6 +47,11 @@ def test_doctor_tells_of_each_backend(call: Call) -> None:
     assert "numpy:0" in call("doctor").output
 
 
+def test_doctor_names_the_extra_that_brings_what_is_missing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hetero.cli.doctor._version", lambda name: "")
+    assert "hetero[exact]" in call("doctor").output
+
+
 def test_devices_are_listed_by_the_names_that_select_them(call: Call) -> None:
     names = [d["name"] for d in as_json(call("devices", "--json"))]
     assert "numpy:0" in names
