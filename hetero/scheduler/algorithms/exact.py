@@ -20,7 +20,7 @@ from hetero.scheduler.algorithms.heads import Ends, ends
 from hetero.scheduler.algorithms.hooks import Answer, Asked
 from hetero.scheduler.algorithms.lists import Assigned
 from hetero.scheduler.simulate import simulate
-from hetero.scheduler.solution import Schedule
+from hetero.scheduler.solution import Objective, Schedule
 from hetero.scheduler.taskgraph import TaskGraph
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Proof:
 def installed() -> bool:
     """Whether ortools is there; it is imported when it is first used."""
     return find_spec("ortools") is not None
+
+
+def applies(objective: Objective) -> bool:
+    """Whether there is anything that `prove` can do for it here."""
+    return set(objective.weights) == {"latency"} and installed()
 
 
 def prove(asked: Asked) -> Answer:
@@ -114,7 +119,9 @@ class _Race:
 
         share = SHARE
         while not self._ended and not self._over and self._left() > LEAST_S:
-            best_s, low = self._best_s, self._bound_s
+            best_s, low = min(self._best_s, self._other[0] if self._other else self._best_s), self._bound_s
+            if low >= best_s * (1 - BETTER):
+                return
             target = low + share * (best_s - low)
             model = Model(self._g.flat, self._ends, best_s, target / best_s)
             solver = self._solver(relaxation=2)

@@ -2,7 +2,7 @@
 
 All that a task reads from, however far back, must be done before it starts, and that is work for the devices: they are
 busy with it for at least the load that prices prove (see `prices`). What depends on it follows in the same way. For
-small graphs; `Windows` says the same of many tasks at once.
+small graphs; `windows` says the same of many tasks at once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hetero.scheduler.algorithms.prices import PASSES
 from hetero.scheduler.flat import Flat
 from hetero.scheduler.taskgraph import Bools, Floats, Ints
 
-PASSES = 150  # as many as for the prices of all tasks
 CUTS = 12  # heads, and tails, at which windows begin and end
 
 

@@ -21,7 +21,7 @@ from hetero.scheduler.algorithms.booking import pushed
 from hetero.scheduler.algorithms.bounds import BOUNDS, bound
 from hetero.scheduler.algorithms.candidates import BASELINES, CANDIDATES, Maker, assigned, large
 from hetero.scheduler.algorithms.context import Context
-from hetero.scheduler.algorithms.exact import prove
+from hetero.scheduler.algorithms.exact import applies, prove
 from hetero.scheduler.algorithms.hooks import Asked, Exact, Seeder
 from hetero.scheduler.algorithms.judge import NONE, Judge, Score
 from hetero.scheduler.algorithms.lists import Assigned, Stop
@@ -168,7 +168,8 @@ def _solved(c: Context, budget_s: float, seed: int, exact: Exact | bool | None, 
         raise PlanError(f"no schedule of {c.g.name!r}: every candidate needs a link that is not there")
     prover = EXACT if exact in (None, True) else exact or None
     prover = prover if callable(prover) and c.flat.n <= EXACT_TASKS else None
-    best = _searched(race, seed, began, budget_s, most, SEARCH_SHARE if prover else 1.0)
+    share = SEARCH_SHARE if prover and (prover is not prove or applies(c.objective)) else 1.0
+    best = _searched(race, seed, began, budget_s, most, share)
     race.found.append(best)
     best = _rebooked(race)
     if prover and not race.optimal():
