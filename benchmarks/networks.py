@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 import hetero as ht
+from benchmarks.known import known, remember
 from hetero.profile import load
 from hetero.profile.quantity import given
 from hetero.profile.topology import Node, Topology, TopologyLink
@@ -32,7 +32,6 @@ from hetero.scheduler.taskgraph import TaskGraph
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 UPLINKS = {"0.1 Gb/s": 1.25e7, "1 Gb/s": 1.25e8, "10 Gb/s": 1.25e9}
-KNOWN = Path(__file__).parent / "data" / "best-known.json"
 BUDGET_S = 0.5
 
 
@@ -94,26 +93,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     if asked.best:
-        _remember(search(asked.best, asked.jobs, seed=1))
+        found = search(asked.best, asked.jobs, seed=1)
+        remember({n: {u: value for u, (value, _) in each.items()} for n, each in found.items()})
         return
     rows = _rows(search(asked.budget, asked.jobs))
     if asked.json:
         print(json.dumps(rows))
         return
     _show(rows, asked.budget)
-
-
-def known() -> dict[str, dict[str, float]]:
-    return json.loads(KNOWN.read_text("utf-8")) if KNOWN.exists() else {}
-
-
-def _remember(found: dict[str, dict[str, tuple[float, float]]]) -> None:
-    """Keeps the smaller of what was known and what was found; all or nothing."""
-    before = known()
-    best = {n: {u: min(v, before.get(n, {}).get(u, v)) for u, (v, _) in each.items()} for n, each in found.items()}
-    scratch = KNOWN.with_suffix(".new")
-    scratch.write_text(json.dumps(best, indent=1) + "\n", "utf-8")
-    os.replace(scratch, KNOWN)
 
 
 def _rows(found: dict[str, dict[str, tuple[float, float]]]) -> list[dict[str, Any]]:

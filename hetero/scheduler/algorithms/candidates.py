@@ -131,9 +131,10 @@ def price_guided(c: Context, stop: Stop | None = None) -> Iterator[tuple[str, As
 
 def large(c: Context, stop: Stop | None = None) -> Made:
     """For big graphs prices count much: their devices have plenty of other work. So do queues that are nearly full."""
-    yield "prices 32", priced(c, 32.0)
     if _queue_load_s(c) > BUSY * c.prices.bound_s:
         yield "prices 16, queued, few sendings", priced(c, 16.0, contended=True, sending=1.0)
+    else:
+        yield "prices 32", priced(c, 32.0)
 
 
 def _queue_load_s(c: Context) -> float:

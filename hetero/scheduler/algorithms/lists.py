@@ -20,7 +20,7 @@ from hetero.scheduler.native import bridge
 from hetero.scheduler.simulate import Queue
 from hetero.scheduler.taskgraph import INF, Floats, Ints
 
-GAPS = 64  # idle times that each device remembers, the latest ones
+GAPS = 512  # idle times that each device remembers, the latest ones
 
 
 class Assigned(NamedTuple):
@@ -183,7 +183,7 @@ def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) 
     in_start, in_tensor, producer, size, base, hops, seconds, _ = flat.lists
     cost, regret = Rows(rule.cost), Rows(stop.regret_s) if stop else None
     room = stop.room_s if stop else INF
-    gaps, count = _gaps(flat), flat.count
+    gaps, count, devices = _gaps(flat), flat.count, range(flat.count)
     queues = [Queue() for _ in range(flat.queues)]
     device, start, finish = [-1] * flat.n, [0.0] * flat.n, [0.0] * flat.n
     arrived: dict[int, float] = {}
@@ -217,9 +217,10 @@ def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) 
         inputs = [(t, device[producer[t]]) for t in in_tensor[in_start[i] : in_start[i + 1]]]
         mine, length = forced.cost(i, cost[i]), seconds[i]
         best, least = -1, INF
-        for p in range(count):
-            if mine[p] == INF:
-                continue
+        made = max([finish[producer[t]] for t, _ in inputs], default=0.0)  # no start is earlier
+        for p in sorted(devices, key=mine.__getitem__):
+            if mine[p] == INF or made + mine[p] > least:
+                break
             ready, busy, after = 0.0, 0.0, [0.0] * flat.queues
             for t, home in inputs:
                 at = finish[producer[t]] if home == p else arrived.get(t * count + p, -1.0)
@@ -227,11 +228,12 @@ def _contended(flat: Flat, order: Iterable[int], rule: Rule, stop: Stop | None) 
                     at, busy = arrival(t, home, p, after, busy)
                 if at > ready:
                     ready = at
-            if ready == INF:
+            more = mine[p] + rule.sending * busy
+            if ready == INF or ready + more > least:
                 continue
             at = gaps[p].find(ready, length[p]) if rule.insertion else max(ready, gaps[p].free)
-            key = at + (mine[p] + rule.sending * busy)
-            if key < least:
+            key = at + more
+            if key < least or (key == least and p < best):
                 best, least = p, key
         if best < 0:
             return None

@@ -19,7 +19,7 @@
 #define SOURCE "unknown"
 #endif
 #define NEVER (1.0 / 0.0)
-#define GAPS 64
+#define GAPS 512
 
 typedef int64_t I;
 typedef double D;
@@ -415,9 +415,13 @@ API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, 
                 if (row[p] > ready[p])
                     ready[p] = row[p];
         }
+        D made = 0.0;  // no start is earlier
+        for (I e = g->in_start[i]; contended && e < g->in_start[i + 1]; e++)
+            if (t.finish[g->producer[g->in_tensor[e]]] > made)
+                made = t.finish[g->producer[g->in_tensor[e]]];
         for (I p = 0; p < P; p++) {
             D c = only >= 0 && only != p ? NEVER : cost[i * P + p], length = g->seconds[i * P + p];
-            if (c == NEVER)
+            if (c == NEVER || made + c > least)
                 continue;
             if (contended) {
                 D busy = 0.0;
@@ -446,7 +450,7 @@ API I hetero_list(const Problem *g, const I *order, const D *cost, I insertion, 
                 }
                 c = c + sending * busy;
             }
-            if (ready[p] == NEVER)
+            if (ready[p] == NEVER || ready[p] + c > least)
                 continue;
             at[p] = insertion ? gap_find(&idle[p], ready[p], length) : ready[p] > idle[p].free ? ready[p] : idle[p].free;
             if (at[p] + c < least) {
