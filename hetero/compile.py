@@ -172,9 +172,12 @@ def lower(graph: Graph, backend: Backend, device: Device) -> Graph:
 def _lower_bodies(
     backend: Backend, device: Device, builder: Builder, node: Node, refs: tuple[Ref, ...]
 ) -> Sequence[Ref] | None:
-    """The bodies of loops and branches, lowered too."""
-    bodies = {k: lower(v, backend, device) for k, v in node.attrs.items() if isinstance(v, Graph)}
-    return builder.emit(node.op, refs, dict(node.attrs) | bodies) if bodies else None
+    """The bodies of loops and branches, lowered too, but for those that the device wants as they were written."""
+    bodies = {k: v for k, v in node.attrs.items() if isinstance(v, Graph)}
+    types = tuple(r.type for r in refs)
+    if not bodies or backend.support(node, types, node.op.infer_types(types, node.attrs), device).whole:
+        return None
+    return builder.emit(node.op, refs, dict(node.attrs) | {k: lower(v, backend, device) for k, v in bodies.items()})
 
 
 def _refusal(missing: Sequence[Missing], device: Device) -> BackendError:

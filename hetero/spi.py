@@ -48,10 +48,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Whether a device runs a node; a no has a reason."""
+    """Whether a device runs a node; a no has a reason. `whole`: a loop's body is wanted as it was written."""
 
     ok: bool
     reason: str = ""
+    whole: bool = False
 
     def __bool__(self) -> bool:
         return self.ok
