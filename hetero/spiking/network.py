@@ -246,14 +246,36 @@ def read(graph: Graph) -> Network:
     return _Reader(loop, [ports[i] for i in xs], [graph.constants.get(i) for i in rest], graph.name).read(shown)
 
 
-def network_of(loop: Node) -> Network:
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """What a `scan` node runs. `carried` and `shown` say of each state and of each y what it is: (layer, its state);
+    (layer or input, "") for an output, which as a state is that of the step before; ("", output) for a sum of edges.
+    `lead` counts the axes before a sample's own in a step."""
+
+    network: Network
+    carried: tuple[tuple[str, str], ...]
+    shown: tuple[tuple[str, str], ...]
+    lead: int
+
+
+def loop_of(loop: Node) -> Loop:
     """The network of a `scan` node: inputs are called in0, in1, ..., outputs out0, out1, ... in the loop's order."""
     body: Graph = loop.attrs["body"]
     count, carried = loop.attrs["scanned"], loop.attrs["carried"]
     if loop.attrs["reverse"] or len(body.inputs) != carried + count:
         raise GraphError("no spiking network: the loop runs backward, or over values from outside")
-    shown = {f"out{k}": k for k in range(len(body.outputs) - carried)}
-    return _Reader(loop, [f"in{k}" for k in range(count)], [], "loop").read(shown)
+    reader = _Reader(loop, [f"in{k}" for k in range(count)], [], "loop")
+    net = reader.read({f"out{k}": k for k in range(len(body.outputs) - carried)})
+    values = [p.value for p in body.outputs]
+    shown = tuple(reader.what(v) or ("", f"out{k}") for k, v in enumerate(values[carried:]))
+    kept = tuple(reader.what(v) for v in values[:carried])
+    assert None not in kept
+    return Loop(net, kept, shown, reader.lead or 0)  # pyright: ignore[reportArgumentType]
+
+
+def network_of(loop: Node) -> Network:
+    """The network of a `scan` node, as `loop_of` names things."""
+    return loop_of(loop).network
 
 
 class _Reader:
@@ -294,12 +316,26 @@ class _Reader:
         for name, k in shown.items():
             value = ports[self.carried + k]
             if name in layers or (value in recorded and value not in self.layer_of):
-                continue  # what `record` shows
+                continue  # what `record` shows, not an output of the network
             outputs.append(name)
             edges += self._edges(value, name)
         shapes = {name: self._sample(v) for v, name in self.inputs.items()}
         dtype = self.body.types[next(iter(self.inputs))].dtype
         return Network(shapes, layers, tuple(outputs), tuple(edges), dtype, self.name).check()
+
+    def what(self, value: int) -> tuple[str, str] | None:
+        """(layer, "") of a layer's output, (layer, state) of its state, (input, "") of an input; else None."""
+        if value in self.layer_of:
+            return self.layer_of[value], ""
+        if value in self.inputs:
+            return self.inputs[value], ""
+        node = self.body.producer.get(value)
+        if node is None or node.outputs[0] not in self.layer_of:
+            return None
+        name = self.layer_of[node.outputs[0]]
+        kind = KINDS[node.op.name]
+        states = [s.name for s in kind.states(self._layer(node, name))]
+        return name, states[node.outputs.index(value) - 1]
 
     def _layer(self, node: Node, name: str) -> Layer:
         kind = KINDS[node.op.name]
