@@ -196,6 +196,8 @@ if TYPE_CHECKING:
     from hetero import fft, linalg, random
     from hetero.calibration import calibrate
     from hetero.compile import FallbackWarning
+    from hetero.convert.nir_in import from_nir
+    from hetero.convert.nir_out import to_nir
     from hetero.convert.onnx_in import from_onnx
     from hetero.dtype import DType
     from hetero.graph.ir import Graph
@@ -222,12 +224,14 @@ _LATER = {
     "Topology": "hetero.profile.topology",
     "calibrate": "hetero.calibration",
     "cond": "hetero.tracing",
+    "from_nir": "hetero.convert.nir_in",
     "from_onnx": "hetero.convert.onnx_in",
     "jit": "hetero.tracing",
     "plan": "hetero.scheduler.planning",
     "release": "hetero.privacy",
     "scan": "hetero.tracing",
     "spec": "hetero.tracing",
+    "to_nir": "hetero.convert.nir_out",
     "trace": "hetero.tracing",
 }
 _SUBMODULES = frozenset({"fft", "linalg", "random"})
@@ -347,6 +351,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "from_dlpack",
+    "from_nir",
     "from_onnx",
     "full",
     "full_like",
@@ -436,6 +441,7 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "to_nir",
     "trace",
     "tril",
     "triu",
