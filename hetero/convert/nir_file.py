@@ -127,7 +127,8 @@ def read_object(source: Any, depth: int = 0) -> dict[str, Any]:
     """As `read_file`, of a NIRGraph."""
     if depth > MAX_DEPTH:
         raise ModelError(f"a NIRGraph with more than {MAX_DEPTH} graphs within each other", hint="does it hold itself?")
-    fields = {k: v for k, v in vars(source).items() if k != "metadata"} | {"type": type(source).__name__}
-    if isinstance(fields.get("nodes"), Mapping):
-        fields["nodes"] = {k: read_object(v, depth + 1) for k, v in fields["nodes"].items() if hasattr(v, "__dict__")}
-    return fields
+    fields: dict[str, Any] = {k: v for k, v in vars(source).items() if k != "metadata"}
+    nodes: Any = fields.get("nodes")
+    if isinstance(nodes, Mapping):
+        fields["nodes"] = {k: read_object(v, depth + 1) if hasattr(v, "__dict__") else v for k, v in nodes.items()}
+    return fields | {"type": type(source).__name__}

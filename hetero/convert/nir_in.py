@@ -145,10 +145,8 @@ class _Reading:
         f = Fields(name, self.flat.inputs[name], self.wrong)
         shape = f.shape("shape", "input_type")
         if shape is None and f.fine:
-            ways = self.after.get(name, ())
-            shape = next(
-                (s for n in ways if n in self.flat.layers and (s := own_input(self._fields(n))) is not None), None
-            )
+            ways = [own_input(self._fields(n)) for n in self.after.get(name, ()) if n in self.flat.layers]
+            shape = next((s for s in ways if s is not None), None)
             if shape is None:
                 f.refuse("no shape, and none follows from where it leads")
         if shape is not None:
@@ -223,8 +221,8 @@ def timed_edges(
     edges: Collection[tuple[str, str]], inputs: Collection[str], layers: Mapping[str, Layer]
 ) -> tuple[tuple[Edge, ...], set[str]]:
     """The edges, those that open a loop delayed, and the delays whose last step is thereby done by their edges."""
-    delays = {n for n, l in layers.items() if l.op == "delay" and l.parameters["steps"].min(initial=1) > 0}
-    stateful = {n for n, l in layers.items() if l.op in NEURON_OF.values()} | delays
+    delays = {n for n, layer in layers.items() if layer.op == "delay" and layer.parameters["steps"].all()}
+    stateful = {n for n, layer in layers.items() if layer.op in NEURON_OF.values()} | delays
     found = delayed_edges(edges, inputs, stateful)
     late = {a for a, _ in found} & delays
     return tuple(Edge(a, b, (a, b) in found or a in late) for a, b in edges), late

@@ -1,12 +1,12 @@
 """Writes NIR graphs: `to_nir(graph)` gives a nir.NIRGraph, `write(path, graph)` a file of one.
 
-What comes from `from_nir` goes out as it came in: nodes, names, parameters, edges, graphs within graphs. What NIR has no
-words for is refused, everything at once. dt and rule are in no NIR graph; whoever reads it says them again.
+What comes from `from_nir` goes out as it came in: nodes, names, parameters, edges, graphs within graphs. What NIR has
+no words for is refused, everything at once. dt and rule are in no NIR graph; whoever reads it says them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -67,14 +67,15 @@ class _Writing:
 
     def __init__(self, net: Network, dt: float | None) -> None:
         self.net, self.wrong = net, list[str]()
-        self.shapes: dict[str, Shape] = {**net.inputs, **{n: l.shape for n, l in net.layers.items()}}
+        self.shapes: dict[str, Shape] = {**net.inputs, **{n: layer.shape for n, layer in net.layers.items()}}
         self.shapes |= {n: self.shapes[net.into[n][0].source] for n in net.outputs}
         self.dt = self._step(dt)
         self.late = self._edges()
 
     def _step(self, dt: float | None) -> float | None:
         """The one dt of all that has one."""
-        found = sorted({l.attrs["dt"] for l in self.net.layers.values() if "dt" in l.attrs} | {dt} - {None})
+        asked = set[float]() if dt is None else {dt}
+        found = sorted(asked | {layer.attrs["dt"] for layer in self.net.layers.values() if "dt" in layer.attrs})
         if len(found) > 1:
             self.wrong.append(f"steps of {', '.join(map(str, found))} s; who reads NIR says one for all layers")
         return found[0] if found else None
@@ -85,8 +86,8 @@ class _Writing:
         leaving: dict[str, set[bool]] = {}
         for e in net.edges:
             leaving.setdefault(e.source, set()).add(e.delayed)
-        late = {n for n, l in net.layers.items() if l.op == "delay" and leaving.get(n) == {True}}
-        longer = {n: _longer(l) if n in late else l for n, l in net.layers.items()}
+        late = {n for n, layer in net.layers.items() if layer.op == "delay" and leaving.get(n) == {True}}
+        longer = {n: _longer(layer) if n in late else layer for n, layer in net.layers.items()}
         again, _ = timed_edges([(e.source, e.target) for e in net.edges], net.inputs, longer)
         for e, read_again in zip(net.edges, again, strict=True):
             if e.delayed != read_again.delayed and e.source not in late:

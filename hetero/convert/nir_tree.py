@@ -112,7 +112,7 @@ class _Flattening:
                 self.edges.append(ends)
 
     def _end(self, node: Item, full: str, port: str) -> str:
-        """Where an edge at this node begins or ends; of a graph, at its port, or its only node without an edge there."""
+        """Where an edge at this node begins or ends: in a graph at its port, or its one node without an edge there."""
         if node.kind != "NIRGraph":
             return full
         found = [n for n, inner in node.nodes.items() if inner.kind == port]
@@ -160,7 +160,7 @@ class _Flattening:
                 return
 
     def add_ports(self, graph: Item) -> None:
-        """An input before every node that nothing leads to, an output behind every one that leads nowhere, as nir does."""
+        """An input before each node that nothing leads to, an output behind each that leads nowhere, as nir does."""
         begins, ends = {a for a, _ in self.made.edges}, {b for _, b in self.made.edges}
         for name in [n for n in self.made.layers if n in graph.nodes]:
             if name not in ends:
