@@ -30,13 +30,13 @@ class Report:
     sources: set[str] = field(default_factory=set[str])
     problems: list[str] = field(default_factory=list[str])
 
-    def finish(self, what: str) -> None:
-        """Raise all the problems as one error."""
+    def finish(self, what: str, docs: str = "docs/profiles.md") -> None:
+        """Raise all the problems as one error; `docs` lists what is right."""
         if not self.problems:
             return
         count = f"{len(self.problems)} problems" if len(self.problems) > 1 else "a problem"
         lines = "".join(f"\n  {p}" for p in self.problems[:200])
-        raise ProfileError(f"{what} {self.file} has {count}:{lines}", hint="docs/profiles.md lists every key and unit")
+        raise ProfileError(f"{what} {self.file} has {count}:{lines}", hint=f"{docs} lists every key and unit")
 
 
 def parse(path: Path, what: str) -> dict[str, Any]:
