@@ -16,7 +16,7 @@ import numpy as np
 from hetero import dtype as types
 from hetero.convert.nir_fields import Fields, Shape
 from hetero.convert.nir_file import INSTALL, read_file, read_object
-from hetero.convert.nir_loops import delayed_edges, stuck
+from hetero.convert.nir_loops import delayed_edges, loops
 from hetero.convert.nir_nodes import FORMS, NEURON_OF, Timing, own_input, unknown_fields
 from hetero.convert.nir_tree import Flat, flatten, item
 from hetero.errors import GraphError, HeteroError, ModelError
@@ -208,24 +208,33 @@ class _Reading:
     # -- edges ------------------------------------------------------------------------------------------------
 
     def _edges(self) -> tuple[Edge, ...]:
+        still = {n for n in self.layers if n not in _neurons(self.layers) and n not in _delays(self.layers)}
+        if left := loops([e for e in self.flat.edges if still.issuperset(e)]):
+            self.wrong.append(f"a loop without a neuron in it: {', '.join(left[:10])}")
+            return ()
         edges, late = timed_edges(self.flat.edges, self.flat.inputs, self.layers)
         for name in late:
             steps = self.layers[name].parameters["steps"] - np.int32(1)
             self.layers[name] = Layer(name, "delay", {"steps": steps})
-        if left := stuck(self.flat.edges, {(e.source, e.target) for e in edges if e.delayed}):
-            self.wrong.append(f"a loop without a neuron in it: {', '.join(left[:10])}")
         return edges
+
+
+def _neurons(layers: Mapping[str, Layer]) -> set[str]:
+    return {n for n, layer in layers.items() if layer.op in NEURON_OF.values()}
+
+
+def _delays(layers: Mapping[str, Layer]) -> set[str]:
+    """Delays of one step or more."""
+    return {n for n, layer in layers.items() if layer.op == "delay" and layer.parameters["steps"].all()}
 
 
 def timed_edges(
     edges: Collection[tuple[str, str]], inputs: Collection[str], layers: Mapping[str, Layer]
 ) -> tuple[tuple[Edge, ...], set[str]]:
     """The edges, those that open a loop delayed, and the delays whose last step is thereby done by their edges."""
-    delays = {n for n, layer in layers.items() if layer.op == "delay" and layer.parameters["steps"].all()}
-    stateful = {n for n, layer in layers.items() if layer.op in NEURON_OF.values()} | delays
-    found = delayed_edges(edges, inputs, stateful)
-    late = {a for a, _ in found} & delays
-    return tuple(Edge(a, b, (a, b) in found or a in late) for a, b in edges), late
+    delays = _delays(layers)
+    found = delayed_edges(edges, inputs, _neurons(layers), delays)
+    return tuple(Edge(a, b, (a, b) in found) for a, b in edges), {a for a, _ in found} & delays
 
 
 __all__ = ["from_nir", "network_from_nir"]

@@ -1,8 +1,9 @@
 """Which edges of a graph with loops hand over the step before.
 
 NIR's equations are in continuous time and have no such edges. A depth-first walk from the inputs finds the edges that
-close a loop; going back from one to the nearest layers with a state, the edges that leave those are delayed: recurrent
-synapses see the spikes of the step before. What is found does not depend on the order of nodes and edges.
+close a loop, and those are delayed: what a recurrent synapse makes of the spikes of one step arrives in the next. So it
+is in NIRTorch's executor and in snnTorch, and spikes are equal only so: a bias of the synapse is not there in the first
+step. In a loop with a Delay the step is taken from that. What is found does not depend on the order of the edges.
 """
 
 from __future__ import annotations
@@ -12,40 +13,54 @@ from collections.abc import Collection, Iterable
 Pair = tuple[str, str]
 
 
-def delayed_edges(edges: Collection[Pair], inputs: Iterable[str], stateful: Collection[str]) -> set[Pair]:
-    """Edges that leave layers with a state, enough of them to open every loop that has such a layer."""
+def delayed_edges(
+    edges: Collection[Pair], inputs: Iterable[str], neurons: Collection[str], delays: Collection[str]
+) -> set[Pair]:
+    """Edges that open every loop. Of a node of `delays`, all of one step or more, all edges are delayed or none."""
     after, before = _ways(edges), _ways([(b, a) for a, b in edges])
     whole = _components(after, before)
+    kept = {*neurons, *delays}
+    driven = _driven(after, whole, neurons, kept)
     found: set[Pair] = set()
     walked: set[str] = set()
     for u, v in _closing(after, [*sorted(inputs), *sorted(after)]):
-        if u in stateful:
+        if u in kept or u in driven:
             found.add((u, v))
             continue
-        back = [u]
+        back = [u]  # all loops come to u through delays
         while back:
             w = back.pop()
             if w in walked:
                 continue
             walked.add(w)
-            for p in before.get(w, ()):
-                if whole[p] != whole[w]:
-                    continue
-                if p in stateful:
-                    found.add((p, w))
-                else:
-                    back.append(p)
+            inside = [p for p in before[w] if whole[p] == whole[w]]
+            found |= {(p, w) for p in inside if p in delays}
+            back += [p for p in inside if p not in delays]
+    return found | {(a, b) for a in {a for a, _ in found}.intersection(delays) for b in after[a]}
+
+
+def _driven(
+    after: dict[str, list[str]], whole: dict[str, int], neurons: Collection[str], kept: Collection[str]
+) -> set[str]:
+    """Nodes without a state that a neuron of the same loops leads to, by others without a state."""
+    found: set[str] = set()
+    todo = [n for n in neurons if n in whole]
+    while todo:
+        a = todo.pop()
+        fresh = {b for b in after.get(a, ()) if whole[b] == whole[a] and b not in kept} - found
+        found |= fresh
+        todo += fresh
     return found
 
 
-def stuck(edges: Collection[Pair], delayed: Collection[Pair]) -> list[str]:
-    """Nodes of the loops that are left."""
-    left = _ways([e for e in edges if e not in delayed])
-    whole = _components(left, _ways([(b, a) for a, bs in left.items() for b in bs]))
+def loops(edges: Collection[Pair]) -> list[str]:
+    """The nodes of all loops."""
+    after = _ways(edges)
+    whole = _components(after, _ways([(b, a) for a, b in edges]))
     size: dict[int, int] = {}
     for n in whole.values():
         size[n] = size.get(n, 0) + 1
-    return sorted(n for n, c in whole.items() if size[c] > 1 or n in left.get(n, ()))
+    return sorted(n for n, c in whole.items() if size[c] > 1 or n in after.get(n, ()))
 
 
 def _ways(edges: Iterable[Pair]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_EDGES = 1_000_000  # of the flat graph
+MAX_LAYERS, MAX_EDGES = 5_000, 50_000  # of the flat graph
 
 Pair = tuple[str, str]
 
@@ -76,8 +76,11 @@ def flatten(graph: Item, wrong: list[str]) -> Flat:
     """The graph without graphs inside: what comes to one of those goes to where its input leads, and so on."""
     flat = _Flattening(wrong)
     flat.walk(graph, "")
+    if len(flat.made.layers) > MAX_LAYERS:
+        wrong.append(f"{len(flat.made.layers)} layers; at most {MAX_LAYERS} are taken")
     if not wrong:
         flat.contract()
+    if not wrong:
         flat.add_ports(graph)
     return flat.made
 
