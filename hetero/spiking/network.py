@@ -112,18 +112,24 @@ class Network:
 
     def _delayed_shapes(self) -> dict[str, Shape]:
         """Shapes of layers that delayed edges begin at, as far as the layer itself says."""
-        return {
-            e.source: _own_shape(self.layers[e.source]) for e in self.edges if e.delayed and e.source in self.layers
-        }
+        late = [self.layers[e.source] for e in self.edges if e.delayed and e.source in self.layers]
+        return {layer.name: shape for layer in late if (shape := _known_shape(layer)) is not None}
 
 
 def _own_shape(layer: Layer) -> Shape:
+    """The shape that a layer says, or that of one number."""
+    return _known_shape(layer) or ()
+
+
+def _known_shape(layer: Layer) -> Shape | None:
     """The shape that a layer's parameters say: of its output, or of its input where both are the same."""
     if layer.shape:
         return layer.shape
     if layer.kind.elementwise:
         return next(iter(layer.parameters.values())).shape
-    return layer.parameters["weight"].shape[:1] if layer.op in ("synapse_dense", "synapse_delayed") else ()
+    if layer.op == "synapse_sparse":
+        return (int(layer.attrs["size"]),)
+    return layer.parameters["weight"].shape[:1] if layer.op in ("synapse_dense", "synapse_delayed") else None
 
 
 # -- to a graph -----------------------------------------------------------------------------------------------
@@ -351,7 +357,7 @@ class _Reader:
                 raise GraphError(f"{self.name} is no spiking network: {name} does not keep its state to itself")
         if self.lead is None:
             self.lead = self.body.types[node.inputs[0]].rank - kind.rank(layer)
-        return layer
+        return replace(layer, shape=self._sample(node.outputs[0]))
 
     def _sample(self, value: int) -> Shape:
         known = self.body.types[value].known[self.lead or 0 :]
