@@ -20,7 +20,11 @@ from hetero.graph.ir import Graph
 from hetero.op import Array, TensorType
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Model = Annotated[Path, typer.Argument(help="An .onnx model, or a graph that graph.save wrote.", metavar="MODEL")]
+Model = Annotated[
+    Path, typer.Argument(help="An .onnx or .nir model, or a graph that graph.save wrote.", metavar="MODEL")
+]
+Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="Of a .nir model: how long one step is.")]
+Rule = Annotated[str | None, typer.Option("--rule", metavar="RULE", help="Of a .nir model: euler or exact.")]
 Inputs = Annotated[
     list[str] | None, typer.Option("--input", metavar="NAME=FILE.npy", help="An input; may stand more than once.")
 ]
@@ -30,10 +34,22 @@ Sizes = Annotated[
 ]
 
 
-def load_model(path: Path) -> Graph:
-    """The graph in a file, by its suffix."""
+def load_model(path: Path, dt: float | None = None, rule: str | None = None) -> Graph:
+    """The graph in a file, by its suffix; `dt` and `rule` are for .nir files, which want both."""
     if not path.is_file():
-        raise ModelError(f"there is no file {path}", hint="give the path of an .onnx or .hetero file")
+        raise ModelError(f"there is no file {path}", hint="give the path of an .onnx, .nir or .hetero file")
+    if path.suffix == ".nir":
+        from hetero.convert.nir_in import from_nir
+
+        if dt is None or rule is None:
+            missing = " and ".join(o for o, v in (("--dt", dt), ("--rule", rule)) if v is None)
+            raise ModelError(
+                f"{path} says equations in continuous time, not how they are stepped: {missing} is missing",
+                hint="hetero run NET.nir --dt 1e-4 --rule euler, as the network was trained (or --rule exact)",
+            )
+        return from_nir(path, dt=dt, rule=rule)
+    if dt is not None or rule is not None:
+        raise ModelError(f"--dt and --rule are for .nir files, not {path}")
     if path.suffix == ".onnx":
         from hetero.convert.onnx_in import from_onnx
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from hetero.cli.common import (
+    Dt,
     Json,
     Model,
+    Rule,
     Sizes,
     bytes_text,
     console,
@@ -39,13 +41,15 @@ def graph(
         Stage, typer.Option(help="Show the graph as imported, optimized, or with fusion regions.")
     ] = Stage.imported,
     size: Sizes = None,
+    dt: Dt = None,
+    rule: Rule = None,
     json: Json = False,
 ) -> None:
     """Print a model as readable assembly: inputs, nodes with types and places, outputs.
 
     Example: hetero graph model.onnx --stage fused --size batch=8
     """
-    shown = load_model(model)
+    shown = load_model(model, dt, rule)
     if size:
         shown = shown.specialize(parse_sizes(size))
     if stage is not Stage.imported:

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from hetero.cli.common import (
+    Dt,
     Inputs,
     Json,
     Model,
+    Rule,
     Seed,
     Sizes,
     console,
@@ -37,6 +39,8 @@ def run(
     input: Inputs = None,
     random: Seed = None,
     size: Sizes = None,
+    dt: Dt = None,
+    rule: Rule = None,
     backend: Backend = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the outputs, one .npy each.")] = None,
     topology: Annotated[
@@ -55,7 +59,7 @@ def run(
 
     Example: hetero run model.onnx --random 0 --backend opencl --output results
     """
-    graph = load_model(model)
+    graph = load_model(model, dt, rule)
     feed = gather_inputs(graph, input, random, size)
     if topology is not None:
         run_planned(graph, feed, topology, objective, backend, output, trace, json)
