@@ -4,16 +4,19 @@ from hetero.chip.chip import Chip, chips, load_chip, read_chip_text
 from hetero.chip.energy import Bill, Events, bill
 from hetero.chip.limits import Violation
 from hetero.chip.mapping import Mapped, map_network
+from hetero.chip.simulate import Run, simulate
 
 __all__ = [
     "Bill",
     "Chip",
     "Events",
     "Mapped",
+    "Run",
     "Violation",
     "bill",
     "chips",
     "load_chip",
     "map_network",
     "read_chip_text",
+    "simulate",
 ]

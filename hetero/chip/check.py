@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from hetero.chip.mapping import Placed
 
 
-def every(
-    net: Network, chip: Chip, layers: list[Placed], reach: Matrix, homes: Array, firsts: Mapping[str, int]
-) -> Iterator[Violation]:
+def every(net: Network, chip: Chip, layers: list[Placed], reach: Matrix, homes: Array) -> Iterator[Violation]:
     """Of the network, of each layer in order, of the whole."""
     yield from limits.kinds(net, chip)
     for p in layers:

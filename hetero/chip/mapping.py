@@ -7,8 +7,7 @@ from outside: they take axons, and no hops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -43,8 +42,9 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapped:
-    """What came of it. `fan_out` counts synapses and `hops` links of one spike, by input or layer, element by element.
+    """What came of it. Inputs and neurons are numbered together: those of `name` are the slice `of[name]`.
 
+    `reach` counts synapses of each of them in each core, `hops` links that one of its spikes passes, to all cores.
     `tiles` has row and column of each core; None where there are more cores than the chip has: then hops are unknown.
     """
 
@@ -52,12 +52,10 @@ class Mapped:
     net: Network
     layers: tuple[Placed, ...]
     violations: tuple[Violation, ...]
-    fan_out: Mapping[str, Array]
-    hops: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    of: Mapping[str, slice]
+    reach: Matrix
+    hops: Array | None = None
     tiles: Array | None = None
-    share: Mapping[str, Any] = field(
-        default_factory=dict[str, Any]
-    )  # source -> synapses of a spike in each core (sparse)
 
     @property
     def fits(self) -> bool:
@@ -90,25 +88,18 @@ def map_network(net: Network, chip: Chip, activity: Mapping[str, Array] | None =
         first = before.first_core + before.parts.cores if before else 0
         layers.append(Placed(p, partition(p, chip), first))
     sizes = {n: int(np.prod(s)) for n, s in net.inputs.items()} | {p.layer.name: p.size for p in found}
+    of = {n: slice(firsts[n], firsts[n] + k) for n, k in sizes.items()}
     reach = _reach(layers, sum(sizes.values()))
-    cores = reach.shape[1]
-    fan_out = np.asarray(reach.sum(axis=1)).ravel()
     homes = _homes(layers, reach.shape[0])
-    violations = check.every(net, chip, layers, reach, homes, firsts)
-    cut = {n: slice(firsts[n], firsts[n] + k) for n, k in sizes.items()}
-    made: dict[str, Any] = {
-        "fan_out": {n: fan_out[s] for n, s in cut.items()},
-        "share": {n: reach[s] for n, s in cut.items()},
-    }
-    limit = chip.limit("cores")
-    if limit is None or cores <= limit:
-        rate = np.ones(reach.shape[0])
-        for name, often in (activity or {}).items():
-            rate[cut[name]] = often
-        tiles = place(_traffic(reach, homes, rate), chip.shape)
-        far = _hops(reach, homes, tiles)
-        made |= {"tiles": tiles, "hops": {n: far[s] for n, s in cut.items()}}
-    return Mapped(chip, net, tuple(layers), tuple(violations), **made)
+    violations = tuple(check.every(net, chip, layers, reach, homes))
+    most = chip.limit("cores")
+    if most is not None and reach.shape[1] > most:
+        return Mapped(chip, net, tuple(layers), violations, of, reach)
+    rate = np.ones(reach.shape[0])
+    for name, often in (activity or {}).items():
+        rate[of[name]] = np.ravel(often)
+    tiles = place(_traffic(reach, homes, rate), chip.shape)
+    return Mapped(chip, net, tuple(layers), violations, of, reach, _hops(reach, homes, tiles), tiles)
 
 
 def _reach(layers: list[Placed], sources: int) -> Matrix:

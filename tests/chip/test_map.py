@@ -64,7 +64,7 @@ def test_the_whole_of_truenorth_and_one_core_more(chain: Chain) -> None:
     m = map_network(chain(np.ones((5, 3))), one_each)
     assert limits(m) == {("cores", "network")}
     assert m.tiles is None
-    assert m.hops == {}
+    assert m.hops is None
 
 
 def test_every_violation_is_told_at_once(chain: Chain) -> None:
@@ -220,7 +220,7 @@ def test_every_synapse_is_placed_once(net: Network, n: int, axons: int, synapses
             assert p.parts.axons.max() <= axons
             assert p.parts.synapses.max() <= synapses
             assert p.parts.bits.max() <= p.parts.room.bits
-    assert sum(int(f.sum()) for f in m.fan_out.values()) == m.synapses
+    assert int(m.reach.sum()) == m.synapses
     if not split:
         widest = max(int(np.diff(p.population.start).max(initial=0)) for p in m.layers)
         assert m.fits == (widest <= min(axons, synapses))
@@ -235,6 +235,7 @@ def test_hops_are_those_of_the_routes(net: Network, n: int, per_tile: int) -> No
     mesh = {"rows": quantity(16, "1"), "columns": quantity(16, "1"), "cores_per_tile": quantity(per_tile, "1")}
     m = map_network(net, replace(small(neurons_per_core=n, cores=256), mesh=mesh))
     assert m.tiles is not None
+    assert m.hops is not None
     where = [tuple(t) for t in m.tiles.tolist()]
     assert max(where.count(t) for t in where) <= per_tile
     goes: dict[int, set[int]] = {}
@@ -246,13 +247,13 @@ def test_hops_are_those_of_the_routes(net: Network, n: int, per_tile: int) -> No
         for source, core in zip(p.population.source.tolist(), p.parts.core_of_synapse().tolist(), strict=True):
             goes.setdefault(source, set()).add(core + p.first_core)
     for p in m.layers:
-        for k, far in enumerate(m.hops[p.name].tolist()):
+        for k, far in enumerate(m.hops[m.of[p.name]].tolist()):
             start = where[home[p.population.first + k]]
             ways = [route(start, where[c]) for c in goes.get(p.population.first + k, ())]
             assert far == sum(len(w) - 1 for w in ways)
             for way in ways:
                 assert all(abs(a[0] - b[0]) + abs(a[1] - b[1]) == 1 for a, b in pairwise(way))
-    assert not m.hops["x"].any(), "inputs come from outside"
+    assert not m.hops[m.of["x"]].any(), "inputs come from outside"
 
 
 def test_a_route_goes_along_the_row_first() -> None:
