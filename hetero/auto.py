@@ -61,9 +61,9 @@ class AutoBackend:
 
 
 def local_devices() -> list[Device]:
-    """The host first, then every device of every installed backend that has one here."""
+    """The host first, then every device of every installed backend that has one here; none that is simulated."""
     others = [n for n in registry.available() if n not in ("numpy", NAME)]
-    return [*registry.devices("numpy"), *(d for n in others for d in registry.probe(n).devices)]
+    return [*registry.devices("numpy"), *(d for n in others for d in registry.probe(n).devices if not d.simulated)]
 
 
 @dataclass(slots=True, eq=False)

@@ -26,6 +26,7 @@ class Device:
     memory_bytes: int = 0  # 0: not known
     host: bool = False  # its buffers are NumPy arrays
     missing_dtypes: frozenset[str] = frozenset()  # dtype names that it cannot hold
+    simulated: bool = False  # stands for hardware that is not here: used when asked for, never chosen
 
     @property
     def name(self) -> str:

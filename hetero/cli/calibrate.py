@@ -63,10 +63,11 @@ def calibrate(
 
 
 def _devices(name: str | None) -> list[Device]:
-    """The one asked for, else the first of every backend that has one."""
+    """The one asked for, else the first of every backend that has one; a simulated one has no speed."""
     if name is not None:
         return [device_of(name)]
-    return [found.devices[0] for found in map(registry.probe, registry.available()) if found.devices]
+    firsts = [found.devices[0] for found in map(registry.probe, registry.available()) if found.devices]
+    return [d for d in firsts if not d.simulated]
 
 
 @contextmanager
