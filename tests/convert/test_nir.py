@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,8 @@ def spikes(*shape: int) -> Any:
 def test_reset_and_strictness_can_be_said() -> None:
     node = nir.IF(full(1, 1), full(1, 2), full(1, 0))
     x = full((8, 1), 1.0)
-    made = {k: run(chain(node, (1,), (1,)), x, dt=1.0, **k_of)[:, 0].tolist() for k, k_of in {
-        "NIR": {}, "at": {"strict": False}, "less": {"reset": "subtract"},
-    }.items()}  # fmt: skip
+    ways: dict[str, dict[str, Any]] = {"NIR": {}, "at": {"strict": False}, "less": {"reset": "subtract"}}
+    made = {k: run(chain(node, (1,), (1,)), x, dt=1.0, **way)[:, 0].tolist() for k, way in ways.items()}
     assert made["NIR"] == [0, 0, 1, 0, 0, 1, 0, 0]
     assert made["at"] == [0, 1, 0, 1, 0, 1, 0, 1]
     assert made["less"] == [0, 0, 1, 0, 1, 0, 1, 0]
@@ -156,7 +156,7 @@ def lif(n: int = 2, tau: float = 2e-3) -> Any:
 def graph_of(nodes: dict[str, Any], *edges: str, size: int = 2) -> Any:
     """Edges as "a>b>c"."""
     port = np.array([size])
-    pairs = [(a, b) for way in edges for a, b in zip(way.split(">"), way.split(">")[1:], strict=False)]
+    pairs = [(a, b) for way in edges for a, b in pairwise(way.split(">"))]
     ports: dict[str, Any] = {"in": nir.Input(port), "out": nir.Output(port)}
     return nir.NIRGraph(ports | nodes, pairs, type_check=False)
 
