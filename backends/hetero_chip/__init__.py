@@ -32,23 +32,27 @@ class ChipBackend:
 
     def probe(self) -> Probe:
         found = [Device("chip", k, _title(load_chip(n)), simulated=True) for k, n in enumerate(chips())]
+        version = f"NumPy {np.__version__}"
         own = os.environ.get("HETERO_CHIP", "").strip()
         if not own:
-            return Probe(tuple(found))
+            return Probe(tuple(found), version)
         try:
             found.append(Device("chip", len(found), _title(load_chip(_path(own))), simulated=True))
         except HeteroError as e:
-            return Probe(tuple(found), warnings=(f"HETERO_CHIP: {e}",))
-        return Probe(tuple(found))
+            return Probe(tuple(found), version, warnings=(f"HETERO_CHIP: {e}",))
+        return Probe(tuple(found), version)
 
     def support(self, node: Node, types: Types, outs: Types, device: Device) -> Support:
-        """A loop that is a spiking network and fits the chip, as it was written; and what only moves data."""
+        """A loop that is a spiking network and fits the chip; and what only moves data.
+
+        A loop is wanted as it was written even where it is refused, so that the reasons are those of its layers.
+        """
         if node.op.name in MOVES:
             return YES
         if node.op.name != "scan":
             return Support(False, "a chip runs spiking networks: loops over time of synapses and neurons")
         made = self.mapped(node, device)
-        return Support(False, made) if isinstance(made, str) else Support(True, whole=True)
+        return Support(not isinstance(made, str), made if isinstance(made, str) else "", whole=True)
 
     def mapped(self, loop: Node, device: Device) -> Mapped | str:
         """The network of a loop on a chip, or why it is not on it: every violated limit."""

@@ -45,9 +45,20 @@ def kinds(net: Network, chip: Chip) -> Iterator[Violation]:
             "numbers", net.name, f"weights are {net.dtype.name}", f"{chip.name} keeps integers",
             "quantise the network, so that its dtype is int32", over=False,
         )  # fmt: skip
+    yield from _readouts(net)
+
+
+def _readouts(net: Network) -> Iterator[Violation]:
+    """Outputs of layers that lead to no neurons. One that is shown on its way to neurons is only looked at."""
+    leads = {n for n, a in net.layers.items() if is_neuron(a)}
+    waiting = list(leads)
+    while waiting:
+        before = {e.source for e in net.into.get(waiting.pop(), ())} - leads
+        leads |= before
+        waiting += [n for n in before if n in net.layers]
     for out in net.outputs:
         for edge in net.into[out]:
-            if edge.source in net.layers and not is_neuron(net.layers[edge.source]):
+            if edge.source in net.layers and edge.source not in leads:
                 yield Violation(
                     "readout", edge.source, f"gives output {out} without neurons", "what leaves a chip are spikes",
                     "end the network with neurons, and compute the rest on the host", over=False,
