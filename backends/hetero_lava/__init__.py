@@ -15,6 +15,7 @@ from hetero.spi import YES, Buffer, Device, Probe, Support
 from hetero_lava.client import Client
 from hetero_lava.executable import LavaExecutable, steps_of
 from hetero_lava.find import FIX, VERSION, Interpreter, find
+from hetero_lava.inprocess import InProcess, in_process
 from hetero_lava.lowering import RefusedError, lower
 
 __all__ = ["LavaBackend"]
@@ -28,7 +29,7 @@ class LavaBackend:
     name = "lava"
 
     def __init__(self) -> None:
-        self._clients: dict[Interpreter, Client] = {}
+        self._clients: dict[Interpreter, Client | InProcess] = {}
         self._lock = RLock()
 
     def probe(self) -> Probe:
@@ -52,7 +53,7 @@ class LavaBackend:
         try:
             lower(node, steps_of(node, types))
         except RefusedError as e:
-            return Support(False, str(e))
+            return Support(False, str(e), whole=True)  # as it was written, so that the reason is still this one
         return Support(True, whole=True)
 
     def compile(self, graph: Graph, device: Device) -> LavaExecutable:
@@ -68,10 +69,10 @@ class LavaBackend:
     def synchronize(self, device: Device) -> None:
         """Nothing is ever under way: a call ends with its results."""
 
-    def client(self) -> Client:
-        """The worker of the Python that has Lava."""
+    def client(self) -> Client | InProcess:
+        """The worker of the Python that has Lava; with HETERO_LAVA_INPROCESS=1 this very process."""
         found = find()
         with self._lock:
             if found not in self._clients:
-                self._clients[found] = Client(found)
+                self._clients[found] = InProcess() if in_process() else Client(found)
             return self._clients[found]

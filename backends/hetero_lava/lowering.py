@@ -41,7 +41,7 @@ class Lowered:
 
 
 def lower(node: Node, steps: int, graded: frozenset[str] = frozenset()) -> Lowered:
-    """The loop of a `scan` node; a RefusedError with the layer and the reason. `graded`: inputs of more than 0 and 1."""
+    """The loop of a `scan` node; a RefusedError says what Lava lacks. `graded`: inputs of more than 0 and 1."""
     try:
         loop = loop_of(node)
     except GraphError as e:

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections import OrderedDict
+from contextlib import suppress
 from importlib.metadata import version
 
 import numpy as np
@@ -48,10 +49,9 @@ class Worker:
             self.nets[number] = Net(header["spec"], arrays)
         self.nets.move_to_end(number)
         self.running = self.nets[number]
-        try:
-            return {}, self.running.run(arrays)
-        finally:
-            self.running = None
+        made = self.running.run(arrays)
+        self.running = None  # where it failed, `fault` still asks its models why
+        return {}, made
 
     def fault(self) -> str:
         """What went wrong inside a model of the network that runs: Lava itself would wait for ever."""
@@ -59,8 +59,9 @@ class Worker:
         for actor in net.actors() if net is not None else ():
             if actor.exception:
                 return str(actor.exception[1])
-            if actor.exitcode not in (None, 0):
-                return f"{actor.name} ended with {actor.exitcode}"
+            with suppress(ValueError):  # closed, after it was joined
+                if actor.exitcode:
+                    return f"{actor.name} ended with {actor.exitcode}"
         return ""
 
     def stop(self) -> None:
@@ -81,7 +82,8 @@ def main() -> None:
         try:
             reply = pack(*worker.answer(header, arrays))
         except Exception as e:
-            reply = pack({"error": f"{type(e).__name__}: {e}", "trace": traceback.format_exc()}, {})
+            trace = worker.fault() or traceback.format_exc()
+            reply = pack({"error": f"{type(e).__name__}: {e}", "trace": trace}, {})
         with lock:
             link.sendall(reply)
     worker.stop()

@@ -111,7 +111,8 @@ def _lif(layer: dict[str, Any], given: Arrays, steps: int) -> tuple[Any, dict[st
     if all(a.ndim == 0 for a in decays.values()):
         process = LIF(**rest, **{k: int(a) for k, a in decays.items()})
     else:
-        process = Lifs(**rest, **{k: np.broadcast_to(a, shape) for k, a in decays.items()})
+        rest |= {k: np.broadcast_to(a, shape) for k, a in decays.items()}
+        process = Lifs(**rest)
     memory = {f"{when}.{k}": shared(shape) for when in ("start", "end") for k in "uv"}
     memory |= {f"trace.{k}": shared((steps, *shape)) for k in layer["traces"]}
     return process, memory | {"trace.s": shared((steps, *shape), np.uint8)}
