@@ -4,7 +4,7 @@ from hetero.chip.chip import Chip, chips, load_chip, read_chip_text
 from hetero.chip.energy import Bill, Events, bill
 from hetero.chip.limits import Violation
 from hetero.chip.mapping import Mapped, map_network
-from hetero.chip.simulate import Run, simulate
+from hetero.chip.simulate import Run, run_graph, simulate
 
 __all__ = [
     "Bill",
@@ -18,5 +18,6 @@ __all__ = [
     "load_chip",
     "map_network",
     "read_chip_text",
+    "run_graph",
     "simulate",
 ]

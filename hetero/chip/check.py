@@ -29,7 +29,7 @@ def every(net: Network, chip: Chip, layers: list[Placed], reach: Matrix, homes: 
         yield from _types(p, chip)
         yield from _memory(p, chip)
     yield from _outputs(chip, layers, reach, homes)
-    yield from _whole(net, chip, reach.shape[1])
+    yield from _whole(chip, reach.shape[1])
 
 
 def _inputs(p: Placed, chip: Chip) -> Iterator[Violation]:
@@ -113,7 +113,7 @@ def _outputs(chip: Chip, layers: list[Placed], reach: Matrix, homes: Array) -> I
             )  # fmt: skip
 
 
-def _whole(net: Network, chip: Chip, cores: int) -> Iterator[Violation]:
+def _whole(chip: Chip, cores: int) -> Iterator[Violation]:
     most = chip.limit("cores")
     if most is not None and cores > most:
-        yield Violation("cores", net.name, f"{cores} cores", f"{most} of a chip", "make the network smaller")
+        yield Violation("cores", "", f"{cores} cores", f"{most} of a chip", "make the network smaller")

@@ -16,7 +16,7 @@ from hetero.spiking.network import Network
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A limit that a layer breaks: what it has, what is allowed, and what to do about it."""
+    """A limit that a layer breaks (no name: the whole network): what it has, what is allowed, what to do about it."""
 
     limit: str
     layer: str
@@ -28,7 +28,8 @@ class Violation:
 
     def __str__(self) -> str:
         between = " > " if self.over else ", yet "
-        return f"layer {self.layer}: {self.value}{between}{self.allowed}; {self.fix}"
+        where = f"layer {self.layer}" if self.layer else "the network"
+        return f"{where}: {self.value}{between}{self.allowed}; {self.fix}"
 
 
 def kinds(net: Network, chip: Chip) -> Iterator[Violation]:
@@ -42,7 +43,7 @@ def kinds(net: Network, chip: Chip) -> Iterator[Violation]:
             yield Violation("neuron", name, f"neurons are {layer.op}", has, fix, over=False)
     if chip.numbers == "integer" and net.dtype != dt.int32:
         yield Violation(
-            "numbers", net.name, f"weights are {net.dtype.name}", f"{chip.name} keeps integers",
+            "numbers", "", f"weights are {net.dtype.name}", f"{chip.name} keeps integers",
             "quantise the network, so that its dtype is int32", over=False,
         )  # fmt: skip
     yield from _readouts(net)

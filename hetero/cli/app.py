@@ -12,6 +12,7 @@ from hetero.cli.devices import devices
 from hetero.cli.diff import diff
 from hetero.cli.doctor import doctor
 from hetero.cli.graph import graph
+from hetero.cli.map import map
 from hetero.cli.plan import plan
 from hetero.cli.profiles import profiles
 from hetero.cli.run import run
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (calibrate, demo, devices, diff, doctor, graph, plan, profiles, run):
+for command in (calibrate, demo, devices, diff, doctor, graph, map, plan, profiles, run):
     app.command()(command)
 
 

@@ -62,7 +62,7 @@ def test_the_whole_of_truenorth_and_one_core_more(chain: Chain) -> None:
     one_each = small(neurons_per_core=1, cores=4)
     assert map_network(chain(np.ones((4, 3))), one_each).fits
     m = map_network(chain(np.ones((5, 3))), one_each)
-    assert limits(m) == {("cores", "network")}
+    assert limits(m) == {("cores", "")}
     assert m.tiles is None
     assert m.hops is None
 
@@ -96,7 +96,7 @@ def test_floats_want_to_be_quantised() -> None:
     out = Layer("o", "synapse_dense", {"weight": np.ones((2, 3), np.float32)})
     edges = (Edge("x", "n"), Edge("n", "o"), Edge("o", "y"))
     m = map_network(Network({"x": (3,)}, {"n": neuron, "o": out}, ("y",), edges).check(), LOIHI)
-    assert limits(m) == {("neuron", "n"), ("numbers", "network"), ("readout", "o")}
+    assert limits(m) == {("neuron", "n"), ("numbers", ""), ("readout", "o")}
     assert all("quantise" in v.fix for v in m.violations if v.limit != "readout")
 
 
