@@ -10,6 +10,7 @@ from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType, Types
 from hetero.spi import YES, Buffer, Device, Probe, Support
 from hetero_numpy.executable import NumpyExecutable
+from hetero_numpy.spiking import staged
 
 
 class NumpyBackend:
@@ -27,6 +28,8 @@ class NumpyBackend:
             return Support(False, f"{node.op.name} is run as its parts")
         if node.op.kind == "late":
             return Support(False, "a late node has no meaning before the graph is specialised")
+        if node.op.name == "scan" and staged(node):
+            return Support(True, whole=True)
         return YES
 
     def compile(self, graph: Graph, device: Device) -> NumpyExecutable:

@@ -16,6 +16,7 @@ from hetero.graph.ir import Graph, Node
 from hetero.graph.passes.fuse import fuse
 from hetero.graph.passes.memory import VIEWS, plan_memory
 from hetero.op import Array
+from hetero_numpy import spiking
 from hetero_numpy.into import Into, into
 from hetero_numpy.region import Region
 
@@ -44,7 +45,11 @@ class NumpyExecutable:
         self.graph = fuse(graph)
         plan = plan_memory(self.graph, placed=_placed)
         self._steps = [_step(self.graph, node) for node in self.graph.nodes]
-        scratch = (s.scratch_bytes for s in self._steps if isinstance(s, RegionStep | ScanStep | CondStep))
+        scratch = (
+            s.scratch_bytes
+            for s in self._steps
+            if isinstance(s, RegionStep | ScanStep | CondStep | spiking.SpikingStep)
+        )
         self.peak_bytes = plan.peak_bytes + max(scratch, default=0)
         self._arena_bytes = plan.arena_bytes
         self._places = [self._place(i, o) for i, o in plan.offsets.items()]
@@ -187,7 +192,14 @@ class CondStep:
             values[i] = array
 
 
-CONTROL: dict[str, Callable[[Graph, Node], Step]] = {"fused": RegionStep, "scan": ScanStep, "cond": CondStep}
+def _scan(graph: Graph, node: Node) -> Step:
+    """A spiking loop by its events, any other one by its body."""
+    if found := spiking.staged(node):
+        return spiking.SpikingStep(node, graph, *found, NumpyExecutable)
+    return ScanStep(graph, node)
+
+
+CONTROL: dict[str, Callable[[Graph, Node], Step]] = {"fused": RegionStep, "scan": _scan, "cond": CondStep}
 
 
 def _maker(graph: Graph, value: int) -> Callable[[], Array]:

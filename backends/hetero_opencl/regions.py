@@ -96,7 +96,7 @@ def lower(plan: Plan, node: Node) -> None:
     sources: list[Any] = [plan.input(i) for i in node.inputs]
     shapes: list[Ints] = [concrete(body.types[p.value].known) for p in body.inputs]
     for array in body.constants.values():
-        sources.append(_argument(array) if array.size == 1 else plan.constant(np.ascontiguousarray(array)))
+        sources.append(argument(array) if array.size == 1 else plan.constant(np.ascontiguousarray(array)))
         shapes.append(array.shape)
     outputs = [plan.output(i) for i in node.outputs]
     values = [*body.types]
@@ -171,7 +171,7 @@ def _dense(grid: Grid, wide: bool) -> Ints:
 _SCALARS: dict[str, Any] = {"float16": np.float32, "bfloat16": np.float32, "bool": np.uint8}
 
 
-def _argument(array: Any) -> Any:
+def argument(array: Any) -> Any:
     """A constant of one element as the number that the kernel is given."""
     return _SCALARS.get(array.dtype.name, array.dtype.type)(array.reshape(()).item())
 

@@ -9,7 +9,7 @@ from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero.spi import YES, Device, Support
 from hetero_kernels.templates import STORED
-from hetero_opencl import control, indexing, matmul, movement, reduction, regions, sorting, windows
+from hetero_opencl import control, indexing, matmul, movement, reduction, regions, sorting, spiking, windows
 from hetero_opencl.plan import Plan
 
 
@@ -25,9 +25,15 @@ class Rule:
 ANY = frozenset({*STORED, "complex64", "complex128"})  # for ops that only move elements
 _ELEMENTWISE = Rule(regions.lower, lambda node, types, outs: regions.refusal(node, types))
 
+
+def _scan(plan: Plan, node: Node) -> None:
+    """By event-driven kernels where the loop has such a form."""
+    (control.scan if spiking.refusal(node) else spiking.lower)(plan, node)
+
+
 RULES: Mapping[str, Rule] = {
     "fused": _ELEMENTWISE,
-    "scan": Rule(control.scan, dtypes=ANY),
+    "scan": Rule(_scan, dtypes=ANY),
     "cond": Rule(control.cond, dtypes=ANY),
     **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), Rule(reduction.lower, reduction.refuse)),
     **dict.fromkeys(reduction.BETTER, Rule(reduction.arg)),
@@ -85,5 +91,7 @@ def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
     foreign = [n for n in names if n not in rule.dtypes]
     if foreign:
         return Support(False, f"{node.op.name} has no OpenCL kernel for {' and '.join(foreign)}")
+    if node.op.name == "scan" and not spiking.refusal(node):
+        return Support(True, whole=True)
     reason = (rule.refuse(node, types, outs) if rule.refuse else "") or _in_bodies(node, device)
     return Support(False, reason) if reason else YES

@@ -78,7 +78,7 @@ def flat(region: Region, *, lanes: int, index: str = "i32", stream: bool = False
         "    if (at >= count)",
         "        return;",
         *(f"    {_load(region, i, 'at')}" for i in range(len(region.inputs))),
-        *(f"    {_compute(region, n)}" for n in range(len(region.steps))),
+        *(f"    {compute(region, n)}" for n in range(len(region.steps))),
         *(f"    {_store(region, k, value, 'at')}" for k, value in enumerate(region.outputs)),
     ]
     return _kernel(region, _defines(lanes, index, stream), ["const INDEX count"], body)
@@ -96,7 +96,7 @@ def broadcast(region: Region, *, lanes: int, index: str = "i32", stream: bool = 
         "        return;",
         *_bases(region),
         *(f"    {_load(region, i, 'at')}" for i in range(len(region.inputs))),
-        *(f"    {_compute(region, n)}" for n in range(len(region.steps))),
+        *(f"    {compute(region, n)}" for n in range(len(region.steps))),
         "    if (at + W <= columns) {",
         *(f"        {_store(region, k, value, 'row * columns + at')}" for k, value in enumerate(region.outputs)),
         "    } else {",
@@ -144,10 +144,10 @@ def _kernel(region: Region, defines: dict[str, str | int], sizes: list[str], bod
     functions = ["arithmetic", "math_f32", *(["math_f64"] if "f64" in computed else [])]
     head = prelude(defines | ({"HAS_F64": 1} if "f64" in computed else {}), functions=tuple(functions))
     arguments = ", ".join([*reads, *writes, *sizes])
-    return "\n".join([head, *_groups(region), f"KERNEL hetero_region({arguments})", "{", *body, "}", ""])
+    return "\n".join([head, *groups(region), f"KERNEL hetero_region({arguments})", "{", *body, "}", ""])
 
 
-def _groups(region: Region) -> list[str]:
+def groups(region: Region) -> list[str]:
     """The function groups of arithmetic.ker that the steps call."""
     wanted: dict[str, None] = {}
     for step in region.steps:
@@ -199,7 +199,7 @@ def _load(region: Region, i: int, at: str) -> str:
     return f"const {computed}v v{i} = LOAD_ONE({stored}, in{i}, {base});"
 
 
-def _compute(region: Region, n: int) -> str:
+def compute(region: Region, n: int) -> str:
     """The vector of step `n`."""
     step = region.steps[n]
     text = expression(
@@ -261,7 +261,7 @@ def _narrow(region: Region, n: int) -> str:
     step = region.steps[n]
     if _is_reduction(step):
         return f"const {STORED[step.dtype][1]}v v{len(region.inputs) + n} = v{step.inputs[0]};"
-    return _compute(region, n)
+    return compute(region, n)
 
 
 def _sweep(region: Region, team: int, folded: Sequence[int], stored: Sequence[int]) -> list[str]:
@@ -330,7 +330,7 @@ def _wide_parts(region: Region, values: Sequence[int]) -> list[str]:
         wanted.add(value)
         if value >= first:
             stack += [i for i in region.steps[value - first].inputs if region.wide(i)]
-    return [_load(region, v, "at") if v < first else _compute(region, v - first) for v in sorted(wanted)]
+    return [_load(region, v, "at") if v < first else compute(region, v - first) for v in sorted(wanted)]
 
 
 def _gather(region: Region, n: int, team: int) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64"})  # files of functions, not of kernels
+_FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64", "spiking_events"})  # files of functions, not of kernels
 
 
 @cache

@@ -1,0 +1,255 @@
+"""A spiking loop by event-driven kernels: work in proportion to spikes, all steps of a sample in one launch where it
+can be. What has no such form runs as any other loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from hetero.dim import concrete
+from hetero.errors import GraphError
+from hetero.graph.ir import Graph, Node
+from hetero.op import Array
+from hetero.spiking.network import Loop, loop_of
+from hetero.spiking.stages import Read, Stage, Stages, Synapses, by_source, is_uniform, stages_of
+from hetero_kernels import Input, Region, missing
+from hetero_kernels import spiking as kernels
+from hetero_kernels.templates import STORED
+from hetero_opencl.plan import Copy, Hosted, Launch, Plan, Storage
+from hetero_opencl.regions import argument, steps_of
+from hetero_opencl.runtime import Runtime
+
+SMALL = 1 << 22  # synapses of a stage up to which one group for each sample is enough
+NUMBERS = {"float32": "f32", "float64": "f64", "int32": "i32"}
+
+
+def refusal(node: Node) -> str:
+    """Why a loop has no event-driven form, or nothing."""
+    try:
+        staged = _staged(node.attrs["body"], node)[1]
+    except GraphError as e:
+        return str(e)
+    if staged.dtype.name not in NUMBERS:
+        return f"spikes of {staged.dtype.name} have no kernel"
+    return next((why for s in staged.stages if (why := missing(_region(s)[0]))), "")
+
+
+@lru_cache(maxsize=8)
+def _cached(body: Graph, carried: int, scanned: int, reverse: bool, box: _Box) -> tuple[Loop, Stages] | GraphError:
+    try:
+        loop = loop_of(box.node)
+        return loop, stages_of(loop)
+    except GraphError as e:
+        return e
+
+
+class _Box:
+    """A node that does not count in a cache's key: what counts of it stands beside."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Box)
+
+
+def _staged(body: Graph, node: Node) -> tuple[Loop, Stages]:
+    a = node.attrs
+    found = _cached(body, a["carried"], a["scanned"], a["reverse"], _Box(node))
+    if isinstance(found, GraphError):
+        raise found
+    return found
+
+
+def _region(stage: Stage) -> tuple[Region, list[Any]]:
+    """The body as a region; its constants as arrays, or as numbers where all elements are one."""
+    steps, number = steps_of(stage.body, None)
+    inputs = [Input(t.dtype.name) for t in stage.body.input_types.values()]
+    given: list[Any] = []
+    for array in stage.body.constants.values():
+        if is_uniform(array):
+            inputs.append(Input(array.dtype.name, "argument", False))
+            given.append(argument(array.reshape(-1)[:1]))
+        else:
+            inputs.append(Input(array.dtype.name))
+            given.append(np.ascontiguousarray(array))
+    outputs = tuple(number[p.value] for p in stage.body.outputs)
+    return Region(tuple(inputs), steps, outputs), given
+
+
+def lower(plan: Plan, node: Node) -> None:
+    """state..., xs (t, ...)... -> final state..., ys (t, ...)..."""
+    loop, staged = _staged(node.attrs["body"], node)
+    _Lowering(plan, node, loop, staged).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a network is cut: slices of targets, items of a group, lanes of a vector."""
+
+    slices: int
+    team: int
+    lanes: int
+
+    def chunk(self, size: int) -> int:
+        """Targets of one slice: as in the kernels."""
+        each = -(-size // self.slices)
+        unit = self.lanes * self.team
+        return -(-each // unit) * unit
+
+
+class _Lowering:
+    def __init__(self, plan: Plan, node: Node, loop: Loop, staged: Stages) -> None:
+        self.plan, self.node, self.staged = plan, node, staged
+        self.carried: int = node.attrs["carried"]
+        types = plan.graph.in_types(node)
+        first = concrete(types[self.carried].known)
+        self.steps, self.batch = first[0], prod(first[1 : 1 + loop.lead])
+        self.item = staged.dtype.itemsize
+        self.number = {n: k for k, n in enumerate((*staged.inputs, *(s.name for s in staged.stages)))}
+        self.stage = {s.name: s for s in staged.stages}
+        self.regions = [_region(s) for s in staged.stages]
+        self.cut = self._cut(plan.runtime)
+        self.memory: dict[str, Any] = {}
+
+    def _cut(self, runtime: Runtime) -> Cut:
+        kinds = {STORED[r.dtype(v)][1] for r, _ in self.regions for v in range(len(r.inputs) + len(r.steps))}
+        lanes = runtime.style.lanes(8 if kinds & {"f64", "i64", "u64"} else 4)
+        team = 1 if lanes > 1 else runtime.style.team
+        units = int(runtime.record.handle.max_compute_units)
+        most = max((s.weight.size for st in self.staged.stages for s in st.synapses), default=0)
+        whole = self.batch >= units or most <= SMALL
+        return Cut(1 if whole else -(-units // self.batch), team, lanes)
+
+    def run(self) -> None:
+        plan, node = self.plan, self.node
+        out = [plan.output(i) for i in node.outputs]
+        before = [plan.input(i) for i in node.inputs[: self.carried]]
+        types = plan.graph.in_types(node)
+        for k, (name, result) in enumerate(self.staged.carried):
+            if result or not self.steps:
+                plan.steps.append(Copy(before[k], out[k], types[k].nbytes))
+                self.memory.setdefault(f"state{self._index(name)}_{result - 1}", out[k])
+        if not self.steps or not self.batch:
+            return
+        net = self._net()
+        for k, s in enumerate(self.staged.stages):
+            self.memory[f"out{k}"] = plan.storage(2 * self.batch * s.size * self.item)
+        for k, (name, result) in enumerate(self.staged.carried):
+            if not result:
+                to = self.memory[f"out{self._index(name)}"]
+                plan.steps.append(Copy(before[k], to, types[k].nbytes, to_byte=types[k].nbytes))
+        for k, i in enumerate(node.inputs[self.carried :]):
+            self.memory[f"x{k}"] = plan.input(i)
+        for k in range(len(self.staged.shown)):
+            self.memory[f"y{k}"] = out[self.carried + k]
+        self._launch(net)
+        for k, (name, result) in enumerate(self.staged.carried):
+            if not result:
+                source = self.memory[f"out{self._index(name)}"]
+                side = ((self.steps - 1) & 1) * types[k].nbytes
+                plan.steps.append(Copy(source, out[k], types[k].nbytes, source_byte=side))
+
+    def _index(self, stage: str) -> int:
+        return self.number[stage] - len(self.staged.inputs)
+
+    def _net(self) -> kernels.Net:
+        """The kernels' form; what the stages are given lies on the device after it."""
+        made: list[kernels.Stage] = []
+        for k, (stage, (region, given)) in enumerate(zip(self.staged.stages, self.regions, strict=True)):
+            synapses = tuple(self._synapses(k, j, s, stage.size) for j, s in enumerate(stage.synapses))
+            first = len(region.inputs) - len(given)
+            for j, value in enumerate(given):
+                self.memory[f"given{k}_{first + j}"] = (
+                    self.plan.constant(value) if isinstance(value, np.ndarray) else value
+                )
+            shown = tuple((result, y) for y, (name, result) in enumerate(self.staged.shown) if name == stage.name)
+            direct = tuple(self._read(r) for r in stage.direct)
+            made.append(kernels.Stage(stage.size, synapses, direct, len(stage.states), region, shown))
+        number = NUMBERS[self.staged.dtype.name]
+        return kernels.Net(tuple(self.staged.inputs.values()), tuple(made), number, len(self.staged.shown))
+
+    def _read(self, read: Read) -> kernels.Read:
+        return kernels.Read(self.number[read.name], read.late)
+
+    def _synapses(self, k: int, j: int, s: Synapses, size: int) -> kernels.Synapses:
+        plan, cut = self.plan, self.cut
+        groups = self.batch * cut.slices
+        self.memory[f"sum{k}_{j}"] = plan.storage(self.batch * -(-size // cut.lanes) * cut.lanes * self.item)
+        self.memory[f"events{k}_{j}"] = plan.storage(groups * s.sources * 4)
+        if s.source is None:
+            weight = _stored(np.ascontiguousarray(s.weight.T))
+            self.memory[f"weight{k}_{j}"] = plan.constant(weight)
+            return kernels.Synapses(self._read(s.read), s.sources, STORED[weight.dtype.name][0])
+        chunk = cut.chunk(size)
+        rows, target, weight = by_source(s, size, cut.slices, cut.team, chunk)
+        weight, index = _stored(weight), np.uint16 if chunk <= 1 << 16 else np.int32
+        arrays = {"weight": weight, "target": target.astype(index), "rows": rows}
+        self.memory |= {f"{name}{k}_{j}": plan.constant(array) for name, array in arrays.items()}
+        return kernels.Synapses(self._read(s.read), s.sources, STORED[weight.dtype.name][0], STORED[index.__name__][0])
+
+    # -- launches ---------------------------------------------------------------------------------------------
+
+    def _launch(self, net: kernels.Net) -> None:
+        cut, given = self.cut, [self.memory[name] for name in kernels.arguments(net)]
+        used = tuple(dict.fromkeys(a for a in given if isinstance(a, Storage)))
+        numbers = (np.int32(self.batch), np.int32(self.steps))
+        if cut.slices == 1:
+            text = kernels.whole(net, lanes=cut.lanes, team=cut.team)
+            size = (self.batch * cut.team,)
+            step = Launch(text, "hetero_spiking", size, (cut.team,), (*given, *numbers), used, self._written())
+            self.plan.steps.append(step)
+            return
+        text = kernels.stages(net, lanes=cut.lanes, team=cut.team, slices=cut.slices)
+        built = [self.plan.runtime.programs.kernel(text, f"hetero_stage{k}") for k in range(len(net.stages))]
+        places = [used.index(a) if isinstance(a, Storage) else -1 for a in given]
+        run = _Sliced(
+            tuple(built), tuple(given), tuple(places), self.batch, self.steps, (self.batch * cut.slices * cut.team,),
+            (cut.team,),
+        )  # fmt: skip
+        self.plan.steps.append(Hosted(run, used, self._written()))
+
+    def _written(self) -> tuple[Storage, ...]:
+        names = ("y", "out", "state", "sum", "events")
+        return tuple(dict.fromkeys(m for n, m in self.memory.items() if n.startswith(names)))
+
+
+def _stored(weight: Array) -> Array:
+    """Integer weights in as few bytes as hold them all."""
+    if weight.dtype.kind != "i" or not weight.size:
+        return weight
+    low, high = int(weight.min()), int(weight.max())
+    fits = (t for t in (np.int8, np.int16) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return weight.astype(next(fits, np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sliced:
+    """One launch for each stage of each step."""
+
+    kernels: tuple[Any, ...]
+    given: tuple[Any, ...]
+    places: tuple[int, ...]  # of each argument among the memory that is read; -1: a number
+    batch: int
+    steps: int
+    size: tuple[int, ...]
+    group: tuple[int, ...]
+
+    def __call__(self, runtime: Runtime, reads: Sequence[Any], writes: Sequence[Any]) -> None:
+        arguments = [a if p < 0 else reads[p] for a, p in zip(self.given, self.places, strict=True)]
+        last = len(arguments) + 1
+        for kernel in self.kernels:
+            kernel.set_args(*arguments, np.int32(self.batch), np.int32(0))
+        enqueue, queue = runtime.cl.enqueue_nd_range_kernel, runtime.queue
+        for t in range(self.steps):
+            for kernel in self.kernels:
+                kernel.set_arg(last, np.int32(t))
+                enqueue(queue, kernel, self.size, self.group)

@@ -1,0 +1,66 @@
+"""The event-driven loop of the NumPy backend against the references of the ops, on sums that are exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hetero_numpy.spiking as event_driven
+from hetero.graph.ir import Graph
+from hetero.op import Array
+from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.testing.spiking_float import RULES, exact, neuron, random_network
+
+
+def run(graph: Graph, feed: dict[str, Array]) -> tuple[Array, ...]:
+    outs = graph.run(feed, device="numpy:0")
+    return tuple(outs[p.name] for p in graph.outputs)
+
+
+@given(
+    seed=st.integers(0, 10**6), rule=st.sampled_from(RULES), batch=st.sampled_from([None, 1, 3]),
+    steps=st.integers(0, 12), share=st.sampled_from([0.02, 0.3, 1.0]),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_random_network_does_the_same(seed: int, rule: Any, batch: int | None, steps: int, share: float) -> None:
+    graph = build(random_network(seed, rule), steps=steps, batch=batch, record=True)
+    rng = np.random.default_rng(seed)
+    feed = {n: (rng.random(t.shape) < share).astype(t.dtype) for n, t in graph.input_types.items()}  # pyright: ignore
+    for port, a, b in zip(graph.outputs, graph.evaluate(*feed.values()), run(graph, feed), strict=True):
+        assert np.array_equal(a, b), port.name
+
+
+@pytest.mark.parametrize("most", [100, 2**20, 2**30])
+def test_integer_sums_of_any_size_are_exact(most: int) -> None:
+    """Small ones by a product of floats, large ones by integers, which wrap as int32 does."""
+    rng = np.random.default_rng(most)
+    weight = rng.integers(-most, most + 1, (30, 40)).astype("int32")
+    layers = {"w": Layer("w", "synapse_dense", {"weight": weight}, {"exponent": 0, "saturate": 0})}
+    graph = build(
+        Network({"x": (40,)}, layers, ("out",), (Edge("x", "w"), Edge("w", "out")), np.dtype("int32")), steps=9
+    )
+    for share in (0.1, 0.9):
+        x = (rng.random((9, 40)) < share).astype("int32")
+        assert np.array_equal(run(graph, {"x": x})[0], graph.evaluate(x)[0])
+
+
+def test_the_loop_is_run_by_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests here compare is the event-driven code, not the loop over the body."""
+    calls: list[int] = []
+    original = event_driven.SpikingStep._step
+
+    def counted(self: Any, *given: Any) -> None:
+        calls.append(1)
+        original(self, *given)
+
+    monkeypatch.setattr(event_driven.SpikingStep, "_step", counted)
+    rng = np.random.default_rng(0)
+    layers = [Layer("w", "synapse_dense", {"weight": exact(rng, 5, 7)}), neuron(rng, "l", "lif", (5,), RULES[0])]
+    edges = (Edge("x", "w"), Edge("w", "l"), Edge("l", "out"))
+    graph = build(Network({"x": (7,)}, {n.name: n for n in layers}, ("out",), edges), steps=4)
+    run(graph, {"x": np.ones((4, 7), "float32")})
+    assert len(calls) == 4  # one stage
