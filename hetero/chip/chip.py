@@ -24,7 +24,9 @@ NEURONS = (*(k.op for k in KINDS.values() if k.neuron), "threshold")
 TERMS = ("static", "update", "spike", "hop")  # of energy, beside synaptic events
 NUMBERS = ("integer", "any")
 MEMORY = ("core", "outside")
-SIDE = 4096  # tiles of a mesh along one side, at most
+SIDE = 512  # tiles of a mesh along one side, at most
+MOST = 2**53  # of anything that is counted
+MOST_BITS = 4096  # of anything that is counted in bits
 
 # What is checked of a mapping: each is given, by the chip or its profile, or named in `unknown`.
 CHECKED = (
@@ -183,8 +185,9 @@ def _check_limits(top: Section, chip: Chip) -> None:
             if key not in chip.unknown and not chip.quantity(key):
                 top.complain(f"limits.{key}", "is missing; list it in unknown if nobody published it")
     for key, q in {**chip.own, **chip.mesh}.items():
-        if q.unit == "1" and q.value != int(q.value):
-            top.complain(key, f"wants a whole number, got {q.value:g}")
+        most = MOST_BITS if key.endswith("_bits") else MOST
+        if q.unit == "1" and (q.value > most or q.value != int(q.value)):
+            top.complain(key, f"wants a whole number up to {most}, got {q.value:g}")
 
 
 def _check_mesh(top: Section, chip: Chip) -> None:

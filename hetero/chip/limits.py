@@ -11,6 +11,7 @@ from hetero import dtype as dt
 from hetero.chip.chip import NEURONS, Chip, load_chip
 from hetero.chip.synapses import Population, is_neuron
 from hetero.op import Array
+from hetero.spiking.layers import Layer
 from hetero.spiking.network import Network
 
 
@@ -39,14 +40,41 @@ def kinds(net: Network, chip: Chip) -> Iterator[Violation]:
         if is_neuron(layer) and layer.op not in chip.neurons:
             has = f"{chip.name} has {', '.join(chip.neurons)}" if chip.neurons else f"{chip.name} has no spiking neuron"
             integer = "loihi_lif" in chip.neurons and layer.op in ("lif", "cuba_lif", "if")
-            fix = "quantise the network to Loihi's integers" if integer else f"use {_who_has(layer.op)}"
+            fix = "quantise the network (hetero.quantize_loihi)" if integer else f"use {_who_has(layer.op)}"
             yield Violation("neuron", name, f"neurons are {layer.op}", has, fix, over=False)
+        yield from _shape(layer, chip)
     if chip.numbers == "integer" and net.dtype != dt.int32:
         yield Violation(
             "numbers", "", f"weights are {net.dtype.name}", f"{chip.name} keeps integers",
             "quantise the network, so that its dtype is int32", over=False,
         )  # fmt: skip
     yield from _readouts(net)
+
+
+def _shape(layer: Layer, chip: Chip) -> Iterator[Violation]:
+    """Kernels, strides and widths over what the chip's layers take, and sums that it does not shift, cut or offset."""
+    has = {"kernel_size": 0, "stride": 0, "dense_inputs": 0}
+    if layer.op == "synapse_conv":
+        has |= {"kernel_size": max(layer.parameters["weight"].shape[2:]), "stride": max(layer.attrs["strides"])}
+    elif layer.op in ("synapse_dense", "synapse_delayed"):
+        has["dense_inputs"] = layer.parameters["weight"].shape[1]
+    for limit, value in has.items():
+        most = chip.limit(limit)
+        if most is not None and value > most:
+            what = limit.replace("_", " ")
+            yield Violation(limit, layer.name, f"{what} {value}", f"{most}", "make it smaller, or split the layer")
+    if chip.limit("leak_bits") is None:  # a chip whose neuron is another one, see `neuron_bits`
+        return
+    if layer.attrs.get("exponent", 0) < 0 or layer.attrs.get("saturate", 0):
+        yield Violation(
+            "neuron", layer.name, "sums are shifted to the right or cut", f"{chip.name} adds weights as they are",
+            "use loihi", over=False,
+        )  # fmt: skip
+    if "bias" in layer.parameters and not is_neuron(layer) and layer.parameters["bias"].any():
+        yield Violation(
+            "neuron", layer.name, "synapses have a bias", f"{chip.name} has a leak in the neuron instead",
+            "put it into the bias of the neurons", over=False,
+        )  # fmt: skip
 
 
 def _readouts(net: Network) -> Iterator[Violation]:

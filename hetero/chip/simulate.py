@@ -56,6 +56,7 @@ def run_graph(
 def simulate(mapped: Mapped, loop: Node, inputs: Sequence[Array]) -> tuple[tuple[Array, ...], Run]:
     """What a `scan` node gives for its inputs, and the run. `mapped` is the loop's own network on a chip."""
     steps = _Steps(mapped, loop)
+    _refuse_graded(mapped, inputs[int(loop.attrs["carried"]) :])
     carried, scanned = int(loop.attrs["carried"]), int(loop.attrs["scanned"])
     state, xs = list(inputs[:carried]), inputs[carried : carried + scanned]
     rows: list[list[Array]] = []
@@ -71,6 +72,18 @@ def simulate(mapped: Mapped, loop: Node, inputs: Sequence[Array]) -> tuple[tuple
         stacked = [np.zeros((0, *t.known), t.dtype) for t in types]  # pyright: ignore[reportArgumentType]
     events = steps.events(len(xs[0]))
     return (*(np.array(s) for s in state), *stacked), Run(mapped, events, bill(mapped.chip, events), steps.spikes)
+
+
+def _refuse_graded(mapped: Mapped, xs: Sequence[Array]) -> None:
+    """Input values that are no spikes, on a chip whose spikes are 0 and 1."""
+    if mapped.chip.limit("spike_bits") != 1:
+        return
+    wrong = [n for n, x in zip(mapped.net.inputs, xs, strict=False) if ((x != 0) & (x != 1)).any()]
+    if wrong:
+        raise BackendError(
+            f"{mapped.chip.name}: its spikes are 0 and 1, yet {' and '.join(wrong)} has other values",
+            hint="give spikes, or use loihi2, whose spikes are graded",
+        )
 
 
 class _Steps:

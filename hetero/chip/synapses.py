@@ -128,7 +128,7 @@ class _Finder:
         if name not in self._known:
             layer = self.net.layers[name]
             before = self.into(name, seen)
-            own = MADE[layer.op](layer, self._input_shape(layer))
+            own = _shifted(MADE[layer.op](layer, self._input_shape(layer)), layer.attrs.get("exponent", 0))
             self._known[name] = [(source, _after(own, s)) for source, s in before]
         return self._known[name]
 
@@ -153,6 +153,11 @@ def _after(b: Synapses, a: Synapses) -> Synapses:
         b.target[of_b], a.source[of_a], b.weight[of_b] * a.weight[of_a], b.delay[of_b] + a.delay[of_a], stored
     )
     return joined if count.max(initial=0) <= 1 else _merged(joined)
+
+
+def _shifted(s: Synapses, exponent: int) -> Synapses:
+    """Weights with their layer's power of two; one that divides is of the sum, and stays with the layer."""
+    return s if exponent <= 0 else Synapses(s.target, s.source, s.weight * 2.0**exponent, s.delay, s.stored)
 
 
 # -- one layer ------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ OnChip = Annotated[
     str, typer.Option("--chip", metavar="NAME|FILE.toml", help=f"The chip: {', '.join(SHIPPED)}, or a file.")
 ]
 
+RATE = 0.1  # of random spikes, in each step
+
 
 def map(
     net: Net,
@@ -56,13 +58,22 @@ def map(
     graph = load_model(net, dt, rule)
     mapped = map_network(read(graph), load_chip(chip))
     asked = bool(input) or random is not None
-    run = _run(graph, mapped, gather_inputs(graph, input, random, size)) if asked and mapped.fits else None
+    run = _run(graph, mapped, _feed(graph, input, random, size)) if asked and mapped.fits else None
     if json:
         print_json(_report(mapped, run))
     else:
         _show(mapped, run, asked)
     if not mapped.fits:
         raise typer.Exit(1)
+
+
+def _feed(graph: Graph, files: list[str] | None, seed: int | None, sizes: list[str] | None) -> dict[str, Any]:
+    """Arrays from files, and random spikes for the rest: one in ten steps has one."""
+    arrays = gather_inputs(graph, files, seed, sizes)
+    alone = len(arrays) == 1 and bool(files)  # its name may have been left out
+    named = set(arrays) if alone else {f.partition("=")[0] for f in files or []}
+    rng = np.random.default_rng(seed)
+    return {n: a if n in named else (rng.random(a.shape) < RATE).astype(a.dtype) for n, a in arrays.items()}
 
 
 def _run(graph: Graph, mapped: Mapped, feed: dict[str, Any]) -> Run | None:

@@ -242,3 +242,38 @@ def test_a_file_that_lies_is_a_warning(fresh: Any, tmp_path: Path, monkeypatch: 
     found = fresh().probe()
     assert len(found.devices) == len(chips())
     assert "name: wants a text" in found.warnings[0]
+
+
+def test_graded_inputs_are_refused_where_spikes_are_bits() -> None:
+    graph = build(recurrent(np.random.default_rng(0)), steps=3)
+    x = np.full((3, 2, 8, 8), 2, np.int32)
+    with pytest.raises(BackendError, match="its spikes are 0 and 1, yet in0 has other values"):
+        graph.run({"x": x}, device=device("loihi"))
+    mine, want = both(graph, {"x": x}, "loihi2")
+    assert np.array_equal(mine["y"], want["y"])
+
+
+def test_a_refused_network_runs_on_the_host_when_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = build(recurrent(np.random.default_rng(5)), steps=20)
+    x = np.random.default_rng(6).integers(0, 2, (20, 2, 8, 8)).astype(np.int32)
+    monkeypatch.setenv("HETERO_FALLBACK", "allow")
+    mine, want = both(graph, {"x": x}, "northpole")
+    assert want["y"].any()
+    assert np.array_equal(mine["y"], want["y"])
+
+
+def test_a_network_is_mapped_once_for_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import hetero_chip
+
+    seen: list[object] = []
+    plain = hetero_chip.map_network
+
+    def counted(*args: Any) -> Any:
+        seen.append(args)
+        return plain(*args)
+
+    monkeypatch.setattr(hetero_chip, "map_network", counted)
+    graph = build(recurrent(np.random.default_rng(8)), steps=3)
+    for _ in range(3):
+        graph.run({"x": np.zeros((3, 2, 8, 8), np.int32)}, device=device("loihi"))
+    assert len(seen) <= 2

@@ -29,7 +29,14 @@ def row(chip: Chip) -> list[str]:
     rest = [said(chip.quantity(k)) for k in ("weight_bits", "max_delay_steps")]
     energy = [said(chip.spiking.joule_per_synaptic_event), said(chip.profile.static_w)]
     neurons = ", ".join(f"`{n}`" for n in chip.neurons) or "none"
-    return [f"`{chip.name}`", *limits, "outside" if chip.synapses_in == "outside" else said(memory), *rest, *energy, neurons]
+    return [
+        f"`{chip.name}`",
+        *limits,
+        "outside" if chip.synapses_in == "outside" else said(memory),
+        *rest,
+        *energy,
+        neurons,
+    ]
 
 
 def table() -> str:

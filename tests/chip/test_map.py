@@ -289,3 +289,59 @@ def test_a_million_synapses_are_mapped_in_seconds() -> None:
     m = map_network(net, LOIHI)
     assert time.perf_counter() - start < 20
     assert 990_000 < m.synapses <= 1_000_000, "a few pairs are drawn twice"
+
+
+# -- odd networks ---------------------------------------------------------------------------------------------
+
+
+def test_what_busy_neurons_reach_is_nearer() -> None:
+    """Two neurons of one core send to two others; the one that spikes gets the nearer target."""
+    weight = np.kron(np.eye(40), np.ones((2, 2))).astype(np.int32)
+    layers = {"a": Layer("a", "synapse_dense", {"weight": np.eye(80, dtype=np.int32)}), "m": neurons("m", (80,)),
+              "b": Layer("b", "synapse_dense", {"weight": weight[::-1].copy()}), "n": neurons("n", (80,))}  # fmt: skip
+    edges = (Edge("x", "a"), Edge("a", "m"), Edge("m", "b"), Edge("b", "n"), Edge("n", "y"))
+    net = Network({"x": (80,)}, layers, ("y",), edges, dt.int32).check()
+    chip = small(neurons_per_core=7)
+    busy = np.where(np.arange(80) < 20, 100.0, 0.01)
+    plain, weighed = map_network(net, chip), map_network(net, chip, {"m": busy})
+    assert plain.hops is not None
+    assert weighed.hops is not None
+    assert busy @ weighed.hops[weighed.of["m"]] <= busy @ plain.hops[plain.of["m"]]
+
+
+def test_no_neurons_at_all() -> None:
+    layers = {"a": Layer("a", "synapse_dense", {"weight": np.ones((2, 3), np.int32)})}
+    m = map_network(Network({"x": (3,)}, layers, ("y",), (Edge("x", "a"), Edge("a", "y")), dt.int32).check(), LOIHI)
+    assert (m.cores, limits(m)) == (0, {("readout", "a")})
+
+
+def test_neurons_without_synapses_take_room_all_the_same(chain: Chain) -> None:
+    m = map_network(chain(np.zeros((5, 4))), small(neurons_per_core=2))
+    assert (m.fits, m.cores, m.synapses) == (True, 3, 0)
+
+
+def test_sums_that_truenorth_does_not_have() -> None:
+    neuron = {k: np.full(2, v, np.int32) for k, v in {"du": 4095, "dv": 0, "vth": 1, "bias": 0}.items()}
+    layers = {"n": Layer("n", "loihi_lif", neuron)}
+    weight, bias = np.full((2, 3), 3, np.int32), np.ones(2, np.int32)
+    found = []
+    for attrs, more in (
+        ({"exponent": -1, "saturate": 0}, {}),
+        ({"exponent": 7, "saturate": 0}, {}),
+        ({}, {"bias": bias}),
+    ):
+        net = Network({"x": (3,)}, {**layers, "s": Layer("s", "synapse_dense", {"weight": weight, **more}, attrs)},
+                      ("y",), (Edge("x", "s"), Edge("s", "n"), Edge("n", "y")), dt.int32).check()  # fmt: skip
+        assert map_network(net, LOIHI).fits
+        found.append(limits(map_network(net, TRUENORTH)))
+    assert found == [{("neuron", "s")}, {("weight_bits", "n")}, {("neuron", "s")}]
+
+
+def test_layers_that_akida_does_not_have() -> None:
+    conv = {"strides": (4, 4), "dilations": (1, 1), "pads_before": (0, 0), "pads_after": (0, 0), "groups": 1}
+    top = Layer("n", "threshold", {"threshold": np.ones((2, 2, 2), np.int32)}, {"strict": True})
+    layers = {"c": Layer("c", "synapse_conv", {"weight": np.ones((2, 1, 9, 9), np.int32)}, conv), "n": top}
+    net = Network(
+        {"x": (1, 13, 13)}, layers, ("y",), (Edge("x", "c"), Edge("c", "n"), Edge("n", "y")), dt.int32
+    ).check()
+    assert limits(map_network(net, load_chip("akida1"))) == {("kernel_size", "c"), ("stride", "c")}
