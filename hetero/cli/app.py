@@ -16,6 +16,7 @@ from hetero.cli.map import map
 from hetero.cli.plan import plan
 from hetero.cli.profiles import profiles
 from hetero.cli.run import run
+from hetero.cli.verify import verify
 
 app = typer.Typer(
     name="hetero",
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (calibrate, demo, devices, diff, doctor, graph, map, plan, profiles, run):
+for command in (calibrate, demo, devices, diff, doctor, graph, map, plan, profiles, run, verify):
     app.command()(command)
 
 
