@@ -105,7 +105,7 @@ def weights(p: Population, chip: Chip) -> Iterator[Violation]:
     """Weights and delays that the chip cannot hold."""
     most = chip.limit("weight_bits")
     if most is not None and chip.numbers == "integer" and p.weight.size:
-        bits = weight_bits(p.weight, scaled=chip.scales_weights)
+        bits = bits_of(p, chip)
         if bits is not None and bits > most:
             yield Violation(
                 "weight_bits", p.layer.name, f"weights of {bits} bits", f"{most} bits", "quantise them to fewer bits"
@@ -145,6 +145,14 @@ def neuron_bits(p: Population, chip: Chip) -> Iterator[Violation]:
         yield Violation("threshold_bits", name, f"a threshold of {top}", f"{2**threshold - 1}", fix)
     if (q["vth"] < 0).any():
         yield Violation("neuron", name, "a threshold is negative", "thresholds are 0 or more", fix, over=False)
+
+
+def bits_of(p: Population, chip: Chip) -> int | None:
+    """Bits that the weights of a layer take: the most of its parts, each of which has a power of two of its own."""
+    if not chip.scales_weights or not p.part.any():
+        return weight_bits(p.weight, scaled=chip.scales_weights)
+    each = [weight_bits(p.weight[p.part == k], scaled=True) for k in np.unique(p.part)]
+    return None if None in each else max(b for b in each if b is not None)
 
 
 def weight_bits(weight: Array, *, scaled: bool) -> int | None:

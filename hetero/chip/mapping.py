@@ -81,7 +81,7 @@ class Mapped:
 
 def map_network(net: Network, chip: Chip, activity: Mapping[str, Array] | None = None) -> Mapped:
     """`net` on `chip`. `activity` says how often each neuron of a layer spikes, for its place; else all alike."""
-    firsts, found = populations(net)
+    firsts, found = populations(net, crossbar=chip.limit("axon_types") is not None)
     layers: list[Placed] = []
     for p in found:
         before = layers[-1] if layers else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hetero.chip.chip import Chip
-from hetero.chip.limits import weight_bits
+from hetero.chip.limits import bits_of
 from hetero.chip.synapses import Population
 from hetero.op import Array
 
@@ -73,7 +73,7 @@ def room_for(p: Population, chip: Chip) -> Room:
     number = {k: _NO_LIMIT if v is None else v for k, v in limits.items()}
     bits = chip.memory_bits
     whole, overhead = chip.limit("synapse_bits"), chip.limit("overhead_bits") or 0
-    weight = weight_bits(p.weight, scaled=chip.scales_weights) or chip.limit("weight_bits") or 32
+    weight = bits_of(p, chip) or chip.limit("weight_bits") or 32
     shared = chip.shared_kernels and p.kernels >= 0
     return Room(
         neurons=number["neurons_per_core"],

@@ -44,8 +44,8 @@ class Synapses:
 class Population:
     """A layer of neurons with all that comes to it: rows of a sparse matrix, sources numbered over the whole network.
 
-    Neuron k has synapses start[k] to start[k + 1], sorted by source. `kernels` counts the weights of shared kernels,
-    and is -1 where synapses have weights of their own.
+    Neuron k has synapses start[k] to start[k + 1], sorted by source. `part` says which way of layers a synapse is of;
+    `kernels` counts the weights of shared kernels, and is -1 where synapses have weights of their own.
     """
 
     layer: Layer
@@ -54,6 +54,7 @@ class Population:
     source: Array
     weight: Array
     delay: Array
+    part: Array
     kernels: int
 
     @property
@@ -66,40 +67,46 @@ class Population:
         return np.repeat(np.arange(self.size), np.diff(self.start))
 
 
-def populations(net: Network) -> tuple[dict[str, int], list[Population]]:
-    """Where the numbers of each input and layer of neurons begin, and the layers in the order of a step."""
+def populations(net: Network, *, crossbar: bool) -> tuple[dict[str, int], list[Population]]:
+    """Where the numbers of each input and layer of neurons begin, and the layers in the order of a step.
+
+    A crossbar has one synapse for an axon and a neuron: what several ways of layers connect is added up.
+    """
     sizes = {n: prod(s) for n, s in net.inputs.items()}
     sizes |= {n: net.layers[n].size for n in net.order if is_neuron(net.layers[n])}
     firsts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     finder = _Finder(net, sizes)
-    return firsts, [_population(finder, net.layers[n], firsts) for n in sizes if n in net.layers]
+    return firsts, [_population(finder, net.layers[n], firsts, crossbar) for n in sizes if n in net.layers]
 
 
-def _population(finder: _Finder, layer: Layer, firsts: Mapping[str, int]) -> Population:
+def _population(finder: _Finder, layer: Layer, firsts: Mapping[str, int], crossbar: bool) -> Population:
     parts = finder.into(layer.name, ())
     target = np.concatenate([p.target for _, p in parts] or [np.empty(0, np.int64)])
     source = np.concatenate([p.source + firsts[n] for n, p in parts] or [np.empty(0, np.int64)])
     weight = np.concatenate([p.weight for _, p in parts] or [np.empty(0)])
     delay = np.concatenate([p.delay for _, p in parts] or [np.empty(0, np.int64)])
-    merged = _merged(Synapses(target, source, weight, delay))
+    part = np.repeat(np.arange(len(parts)), [len(p) for _, p in parts]) * (not crossbar)
+    merged, order = _merged(Synapses(target, source, weight, delay), part)
     start = np.zeros(layer.size + 1, np.int64)
     np.cumsum(np.bincount(merged.target, minlength=layer.size), out=start[1:])
     stored = [p.stored for _, p in parts]
     kernels = sum(stored) if stored and min(stored) >= 0 else -1
-    return Population(layer, firsts[layer.name], start, merged.source, merged.weight, merged.delay, kernels)
+    return Population(
+        layer, firsts[layer.name], start, merged.source, merged.weight, merged.delay, part[order], kernels
+    )
 
 
-def _merged(s: Synapses) -> Synapses:
-    """Synapses of the same pair and delay as one, those without a weight gone; sorted by target, source, delay."""
-    order = np.lexsort((s.delay, s.source, s.target))
+def _merged(s: Synapses, part: Array) -> tuple[Synapses, Array]:
+    """Synapses of the same pair, delay and part as one, those without a weight gone; sorted, and where they stood."""
+    order = np.lexsort((part, s.delay, s.source, s.target))
     target, source, delay = s.target[order], s.source[order], s.delay[order]
     new = np.ones(len(order), bool)
-    new[1:] = (np.diff(target) != 0) | (np.diff(source) != 0) | (np.diff(delay) != 0)
+    new[1:] = np.logical_or.reduce([np.diff(a) != 0 for a in (target, source, delay, part[order])])
     at = np.flatnonzero(new)
     weight = np.add.reduceat(s.weight[order], at) if at.size else s.weight[:0]
     kept = weight != 0
     at = at[kept]
-    return Synapses(target[at], source[at], weight[kept], delay[at], s.stored)
+    return Synapses(target[at], source[at], weight[kept], delay[at], s.stored), order[at]
 
 
 class _Finder:
@@ -152,7 +159,7 @@ def _after(b: Synapses, a: Synapses) -> Synapses:
     joined = Synapses(
         b.target[of_b], a.source[of_a], b.weight[of_b] * a.weight[of_a], b.delay[of_b] + a.delay[of_a], stored
     )
-    return joined if count.max(initial=0) <= 1 else _merged(joined)
+    return joined if count.max(initial=0) <= 1 else _merged(joined, np.zeros(len(joined), np.int64))[0]
 
 
 def _shifted(s: Synapses, exponent: int) -> Synapses:

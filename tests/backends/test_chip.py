@@ -21,6 +21,7 @@ from hetero.errors import BackendError
 from hetero.graph.ir import Graph
 from hetero.spiking.layers import Layer
 from hetero.spiking.network import Edge, Network, build
+from hetero.testing.spiking import random_loihi
 
 pytestmark = pytest.mark.skipif("chip" not in registry.available(), reason="pip install -e . again: a new entry point")
 
@@ -88,6 +89,15 @@ def test_loihis_integers_are_numpys_bit_for_bit(name: str, batch: int | None) ->
     for key, value in want.items():
         assert mine[key].dtype == value.dtype
         assert np.array_equal(mine[key], value), key
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_are_numpys_bit_for_bit(seed: int) -> None:
+    net, spikes = random_loihi(seed)
+    graph = build(net, steps=len(spikes["spikes"]), record=True)
+    for name in ("loihi", "loihi2"):
+        mine, want = both(graph, spikes, name)
+        assert all(np.array_equal(mine[k], a) for k, a in want.items())
 
 
 def program(graph: Graph, name: str) -> Program:
