@@ -1,25 +1,30 @@
 """What stands in a NIR graph, as plain data: read from an HDF5 file, or taken from the objects of the package `nir`.
 
-A file is read with limits and not trusted: no object is made from it, nothing in it is executed, and no other file that
-it names (external links, external or virtual data) is opened.
+A file is read by a process of its own (`nir_worker`), which is ended when it takes too long; no object is made of it.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from atexit import register
 from collections.abc import Mapping
+from importlib.util import find_spec
+from math import prod
 from os import PathLike, fspath
 from pathlib import Path
+from threading import Lock, Timer
 from typing import Any
 
 import numpy as np
 
 from hetero.errors import ModelError
 
-MAX_BYTES = (1 << 31) - 1  # of a file, and of all that it unpacks to
-MAX_OBJECTS = 200_000  # groups and arrays
+MAX_BYTES = (1 << 31) - 1  # of a file
 MAX_DEPTH = 24  # graphs within graphs
-MAX_RATIO = 1100  # bytes that one stored byte may unpack to; deflate's own limit is 1032
-FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))  # deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf
+START_S, LIMIT_S, BYTE_PER_S = 60.0, 5.0, 5e6  # of the process, of a file, and more for a large one
 INSTALL = "pip install 'hetero[nir]'"
 
 
@@ -36,91 +41,87 @@ def read_file(source: str | PathLike[str]) -> dict[str, Any]:
         raise ModelError(f"cannot read {path!r}: {e}") from e
     if size > MAX_BYTES:
         raise ModelError(f"{path} has {size} bytes; a model file has at most {MAX_BYTES}")
+    if find_spec("h5py") is None:
+        raise ModelError("reading NIR wants the packages nir and h5py", hint=INSTALL)
+    head, blob = _WORKER.ask(str(path.resolve()), LIMIT_S + size / BYTE_PER_S)
+    if "error" in head:
+        raise ModelError(f"{path} is no NIR file, or is damaged: {head['error']}")
     try:
-        import h5py
-    except ImportError as e:
-        raise ModelError("reading NIR wants the packages nir and h5py", hint=INSTALL) from e
-    try:
-        with h5py.File(path, "r") as file:
-            return _File(h5py, str(path)).graph(file)
-    except ModelError:
-        raise
-    except Exception as e:  # h5py says what is wrong in exceptions of many classes
-        raise ModelError(f"{path} is no NIR file, or is damaged: {type(e).__name__}: {_line(e)}") from e
+        return _arrays(head["tree"], blob)
+    except (KeyError, TypeError, ValueError) as e:
+        raise ModelError(f"{path} is damaged: {e}") from e
 
 
-def _line(e: Exception) -> str:
-    return " ".join(str(e).split())[:200]
+def _arrays(tree: Any, blob: bytes) -> Any:
+    """The worker's tree with arrays in it."""
+    if isinstance(tree, dict) and list(tree) == [""]:
+        name, shape, place = tree[""]
+        dtype = np.dtype(str(name))
+        if dtype.kind not in "fiub":
+            raise ValueError(f"an array of {dtype}")
+        return np.frombuffer(blob, dtype, prod(shape), place).reshape(shape) if prod(shape) else np.zeros(shape, dtype)
+    return {k: _arrays(v, blob) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 
-class _File:
-    """One open file, being read."""
+class _Worker:
+    """The process, started when first asked and again after it was ended."""
 
-    def __init__(self, h5py: Any, called: str) -> None:
-        self.h5py, self.called = h5py, called
-        self.bytes = 0
-        self.seen: set[Any] = set()
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.owner = 0  # a process that was forked off must not read our answers
+        self.lock = Lock()
 
-    def graph(self, file: Any) -> dict[str, Any]:
-        if not isinstance(self._member(file, "node"), self.h5py.Group):
-            raise ModelError(f"{self.called} holds no NIR graph: it has no group 'node'")
-        return self._group(file["node"], "node", 0)
+    def ask(self, path: str, limit_s: float) -> tuple[dict[str, Any], bytes]:
+        with self.lock:
+            if self.process is None or self.owner != os.getpid():
+                self.owner = os.getpid()
+                script = Path(__file__).with_name("nir_worker.py")
+                self.process = subprocess.Popen(
+                    [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                if self._within(START_S, None)[0] != b"ready\n":
+                    raise ModelError("the process that reads HDF5 files does not start", hint=INSTALL)
+            line, blob = self._within(limit_s, path)
+        if not line:
+            return {"error": f"the HDF5 library crashed on it, or did not end within {limit_s:.3g} s"}, b""
+        head = json.loads(line)
+        return (head, blob) if len(blob) == head["bytes"] else ({"error": "the HDF5 library crashed on it"}, b"")
 
-    def _member(self, group: Any, name: str) -> Any:
-        link = group.get(name, getlink=True)
-        if link is not None and not isinstance(link, self.h5py.HardLink):
-            raise ModelError(f"{self.called}: {name!r} is a link to elsewhere, which is not followed")
-        return None if link is None else group[name]
+    def _within(self, limit_s: float, path: str | None) -> tuple[bytes, bytes]:
+        """One answer: a line, and the bytes it announces; empty where the process ended before, or was ended."""
+        process = self.process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = Timer(limit_s, process.kill)
+        timer.start()
+        line = blob = b""
+        try:
+            if path is not None:
+                process.stdin.write(json.dumps(path).encode() + b"\n")
+                process.stdin.flush()
+            line = process.stdout.readline()
+            if path is not None and line.endswith(b"\n"):
+                blob = process.stdout.read(json.loads(line)["bytes"])
+        except OSError:
+            line = b""
+        finally:
+            timer.cancel()
+        if not line.endswith(b"\n") or process.poll() is not None:
+            self.end()
+            return b"", b""
+        return line, blob
 
-    def _group(self, group: Any, at: str, depth: int) -> dict[str, Any]:
-        if depth > 3 * MAX_DEPTH:
-            raise ModelError(f"{self.called}: {at[:60]}... is nested too deeply")
-        found: dict[str, Any] = {}
-        for name in group:
-            member = self._member(group, name)
-            key = self.h5py.h5o.get_info(member.id).addr
-            if key in self.seen or len(self.seen) >= MAX_OBJECTS:
-                what = "stands in it twice" if key in self.seen else f"is one of more than {MAX_OBJECTS} objects"
-                raise ModelError(f"{self.called}: {at}/{name} {what}")
-            self.seen.add(key)
-            if isinstance(member, self.h5py.Dataset):
-                found[name] = self._array(member, f"{at}/{name}")
-            elif name != "metadata":
-                found[name] = self._group(member, f"{at}/{name}", depth + 1)
-        return found
-
-    def _array(self, data: Any, at: str) -> Any:
-        """The array, as numbers or as text."""
-        where = f"{self.called}: {at}"
-        if data.shape is None:
-            raise ModelError(f"{where} is empty")
-        plist = data.id.get_create_plist()
-        if plist.get_external_count() or data.is_virtual:
-            raise ModelError(f"{where} keeps its values in another file, which is not opened")
-        strange = {plist.get_filter(k)[0] for k in range(plist.get_nfilters())} - FILTERS
-        if strange:
-            raise ModelError(f"{where} is packed by filter {min(strange)}, which is not covered")
-        text = self.h5py.check_string_dtype(data.dtype)
-        if text is None and data.dtype.kind not in "fiub":
-            raise ModelError(f"{where} holds {data.dtype}; numbers and texts are covered")
-        self.bytes += data.nbytes
-        if self.bytes > MAX_BYTES or data.nbytes > MAX_RATIO * data.id.get_storage_size() + 4096:
-            raise ModelError(
-                f"{where}, {data.dtype}{list(data.shape)}, unpacks to {data.nbytes} bytes from "
-                f"{data.id.get_storage_size()}, which is too much to be true"
-            )
-        value = data[()]
-        return value if text is None else _text(value, where)
+    def end(self) -> None:
+        if self.process is not None and self.owner == os.getpid():
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
 
 
-def _text(value: Any, where: str) -> Any:
-    """bytes, or an array of them, as str"""
-    try:
-        if isinstance(value, bytes):
-            return value.decode()
-        return np.array([v.decode() for v in value.reshape(-1)], object).reshape(value.shape)
-    except UnicodeDecodeError as e:
-        raise ModelError(f"{where} is not UTF-8") from e
+_WORKER = _Worker()
+register(_WORKER.end)
 
 
 def read_object(source: Any, depth: int = 0) -> dict[str, Any]:
