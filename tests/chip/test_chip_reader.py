@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -133,3 +134,15 @@ def test_a_mutated_chip_is_refused_or_holds(text: str) -> None:
 def test_bytes_are_no_chip(data: bytes) -> None:
     with pytest.raises(ProfileError):
         read_chip_text(data.decode("latin-1"))
+
+
+def test_a_profile_may_lie_beside_the_chip(tmp_path: Path) -> None:
+    from hetero.profile.store import shipped_dir
+
+    profile = (shipped_dir() / "loihi.toml").read_text("utf-8").replace("value = 23.6,", "value = 10,")
+    (tmp_path / "own.toml").write_text(profile, "utf-8")
+    text = TEXTS["loihi"].replace('profile = "loihi"', 'profile = "own.toml"')
+    (tmp_path / "chip.toml").write_text(text, "utf-8")
+    energy = load_chip(tmp_path / "chip.toml").spiking.joule_per_synaptic_event
+    assert energy is not None
+    assert energy.value == pytest.approx(10e-12)
