@@ -1,0 +1,224 @@
+"""Spiking networks against the simulators of others, in the same run: ratios, and events a second.
+
+    python -m benchmarks.bench_spiking            the table of docs/performance.md
+
+The peers run in environments of their own, since they want other versions: HETERO_PEERS_PYTHON (torch, snntorch),
+HETERO_BRIAN_PYTHON (brian2, numpy<2, g++), HETERO_LAVA_PYTHON (lava-nc on Python 3.10). A peer without one is left out,
+and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hetero import registry
+from hetero.compile import compile
+from hetero.graph.ir import Graph
+from hetero.op import Array
+from hetero.select import device_of
+from hetero.spiking.network import Edge, Layer, Network, build
+
+PEERS = Path(__file__).parent / "peers"
+REPEATS = 7
+
+
+def lif(name: str, n: int, decay: float, gain: float) -> Layer:
+    """Voltages that lose `decay` in a step and gain `gain` times their input; threshold 1, reset to 0."""
+    dt = 1e-3
+    given = {"tau": dt / decay, "r": gain / decay, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+    parameters = {k: np.full((n,), v, "float32") for k, v in given.items()}
+    return Layer(name, "lif", parameters, {"dt": dt, "rule": "euler", "reset": "zero", "strict": True, "refractory": 0})
+
+
+def chain(shape: tuple[int, ...], *layers: Layer, late: bool = False, dtype: Any = np.float32) -> Network:
+    names = ["x", *(layer.name for layer in layers), "out"]
+    edges = tuple(Edge(a, b, late and b == "l1") for a, b in pairwise(names))
+    return Network({"x": shape}, {layer.name: layer for layer in layers}, ("out",), edges, np.dtype(dtype))
+
+
+def seconds(graph: Graph, x: Array, device_name: str) -> tuple[float, Array]:
+    """The best of several runs on data that is there, and the output."""
+    device = device_of(device_name)
+    backend = registry.load(device.backend)
+    program = compile(graph, device, "error")
+    buffer = backend.from_host(x, device)
+    best = float("inf")
+    out: Any = ()
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        out = program(buffer)
+        backend.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return best, backend.to_host(out[0], graph.types[graph.outputs[0].value], device)
+
+
+def peer(variable: str, program: str, given: dict[str, Any]) -> dict[str, Any] | None:
+    """What another simulator did; None where it has no interpreter here."""
+    python = os.environ.get(variable)
+    if not python:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/in.npz", **given)
+        command = [python, str(PEERS / program), f"{folder}/in.npz", f"{folder}/out.json"]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stderr[-2000:]}")
+        return json.loads(Path(f"{folder}/out.json").read_text("utf-8"))
+
+
+def sparse(device: str = "opencl", n: int = 10_000, fan_in: int = 1_000, steps: int = 200) -> dict[str, Any]:
+    """10,000 inputs, 2 % active in a step, to 10,000 neurons with 1,000 synapses each."""
+    rng = np.random.default_rng(0)
+    source = np.concatenate([rng.choice(n, fan_in, replace=False) for _ in range(n)]).astype(np.int32)
+    target = np.repeat(np.arange(n, dtype=np.int32), fan_in)
+    weight = rng.uniform(0, 0.02, n * fan_in).astype(np.float32)
+    x = (rng.random((steps, n)) < 0.02).astype(np.float32)
+    net = chain((n,), Layer("w", "synapse_sparse", {"weight": weight, "source": source, "target": target}, {"size": n}),
+                lif("l1", n, 0.1, 1.0))  # fmt: skip
+    mine, out = seconds(build(net, steps=steps), x, device)
+    step, index = np.nonzero(x)
+    given = {"sources": n, "targets": n, "steps": steps, "source": source, "target": target, "weight": weight,
+             "index": index, "step": step}  # fmt: skip
+    other = peer("HETERO_BRIAN_PYTHON", "brian_sparse.py", given)
+    events = len(index) * fan_in
+    name, theirs = f"10,000 to 10,000 LIF, fan-in 1,000, 2 %, {device}", "Brian2 C++ standalone, 1 thread"
+    return _row(name, mine, int(out.sum()), theirs, other, events)
+
+
+def mlp(device: str = "opencl", steps: int = 100, batch: int = 64) -> dict[str, Any]:
+    """784-512-10, 5 % of the inputs active."""
+    rng = np.random.default_rng(0)
+    w1 = rng.normal(0.02, 0.1, (512, 784)).astype(np.float32)
+    w2 = rng.normal(0.02, 0.1, (10, 512)).astype(np.float32)
+    x = (rng.random((steps, batch, 784)) < 0.05).astype(np.float32)
+    net = chain((784,), Layer("w1", "synapse_dense", {"weight": w1}), lif("l1", 512, 0.1, 1.0),
+                Layer("w2", "synapse_dense", {"weight": w2}), lif("l2", 10, 0.1, 1.0))  # fmt: skip
+    mine, out = seconds(build(net, steps=steps, batch=batch), x, device)
+    other = peer("HETERO_PEERS_PYTHON", "snntorch_mlp.py", {"x": x, "w1": w1, "w2": w2, "beta": 0.9})
+    return _row(f"784-512-10, 100 steps, batch 64, 5 %, {device}", mine, int(out.sum()), "snnTorch, 1 thread", other, 0)
+
+
+def loihi(device: str = "opencl", n: int = 1_000, steps: int = 1_000) -> dict[str, Any]:
+    """1,000 to 1,000 dense in Loihi's arithmetic, a tenth of the inputs active; every spike as in Lava."""
+    rng = np.random.default_rng(0)
+    weight = (rng.integers(-120, 121, (n, n)) // 2 * 2).astype(np.int32)
+    given = {"du": 400, "dv": 163, "vth": 2_000, "bias": 0}
+    neurons = Layer("l1", "loihi_lif", {k: np.full((n,), v, np.int32) for k, v in given.items()})
+    net = chain((n,), Layer("w", "synapse_dense", {"weight": weight}), neurons, late=True, dtype=np.int32)
+    x = (rng.random((steps, n)) < 0.1).astype(np.int32)
+    graph = build(net, steps=steps)
+    mine, out = seconds(graph, x, device)
+    other = None
+    if os.environ.get("HETERO_LAVA_PYTHON"):
+        lava = device_of("lava")
+        start = time.perf_counter()
+        theirs = graph.run({"x": x}, device=lava.name)["out"]
+        first = time.perf_counter() - start
+        start = time.perf_counter()
+        graph.run({"x": x}, device=lava.name)
+        again = min(first, time.perf_counter() - start)
+        assert np.array_equal(theirs, out), "spikes differ from Lava's"
+        other = {"seconds": again, "spikes": int(theirs.sum()), "version": registry.load("lava").probe().version}
+    name = f"1,000 to 1,000 dense, loihi arithmetic, {device}"
+    return _row(name, mine, int(out.sum()), "Lava, its built network used again", other, 0)
+
+
+def _row(what: str, mine: float, spikes: int, name: str, other: dict[str, Any] | None, events: int) -> dict[str, Any]:
+    return {"what": what, "seconds": mine, "spikes": spikes, "peer": name, "events_per_s": events / mine,
+            "peer_seconds": other and other["seconds"], "peer_spikes": other and other["spikes"],
+            "peer_version": other and other["version"], "ratio": other and other["seconds"] / mine}  # fmt: skip
+
+
+ROWS: tuple[Callable[[], dict[str, Any]], ...] = (
+    sparse, mlp, loihi, lambda: mlp("numpy"), lambda: loihi("numpy"), lambda: sparse("numpy", steps=50)
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    rows = [make() for make in ROWS]
+    if asked.json:
+        print(json.dumps(rows))
+        return
+    table = Table("network", "hetero", "peer", "its time", "ratio", "spikes", "its spikes", box=None)
+    for r in rows:
+        ratio = f"{r['ratio']:.1f}" if r["ratio"] else "-"
+        theirs = f"{r['peer_seconds'] * 1e3:.1f} ms" if r["ratio"] else "not here"
+        table.add_row(
+            r["what"], f"{r['seconds'] * 1e3:.1f} ms", r["peer"], theirs, ratio, str(r["spikes"]), str(r["peer_spikes"])
+        )
+    out = Console()
+    out.print(table)
+    rate = rows[0]["events_per_s"]
+    out.print(
+        f"sparse: {rate / 1e6:.0f} million synaptic events a second. All measured, best of {REPEATS}; one process each."
+    )
+
+
+class Spiking:
+    """Ratios to the peers that have an interpreter here."""
+
+    timeout = 600.0
+
+    def track_sparse(self) -> float:
+        return _ratio(sparse())
+
+    def track_mlp(self) -> float:
+        return _ratio(mlp())
+
+    def track_loihi(self) -> float:
+        return _ratio(loihi())
+
+    track_sparse.unit = "times Brian2"  # pyright: ignore[reportFunctionMemberAccess]
+    track_mlp.unit = "times snnTorch"  # pyright: ignore[reportFunctionMemberAccess]
+    track_loihi.unit = "times Lava"  # pyright: ignore[reportFunctionMemberAccess]
+
+
+class SpikingHere:
+    """The same without a peer: over a NumPy sort of a million numbers in the same run."""
+
+    timeout = 300.0
+    unit = "NumPy sorts"
+
+    def track_sparse(self) -> float:
+        return _over_sort(lambda: sparse(n=2_000, fan_in=500, steps=100))
+
+    def track_mlp(self) -> float:
+        return _over_sort(mlp)
+
+    def track_loihi(self) -> float:
+        return _over_sort(lambda: loihi(steps=200))
+
+
+def _ratio(row: dict[str, Any]) -> float:
+    if not row["ratio"]:
+        raise NotImplementedError(f"{row['peer']} has no interpreter here")
+    return row["ratio"]
+
+
+def _over_sort(make: Callable[[], dict[str, Any]]) -> float:
+    mine = make()["seconds"]
+    values = np.random.default_rng(0).random(1_000_000)
+    start = time.perf_counter()
+    np.sort(values)
+    return mine / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
