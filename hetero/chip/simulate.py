@@ -1,7 +1,7 @@
 """A network run step by step as on a chip, by the references of its ops, with all that happens counted.
 
 What comes out is what the ops say, bit for bit; a chip adds what it cannot hold (`hetero.chip.limits`), and what its
-spikes cost. Layers run in one step, as in the network: that a chip takes a tick for a connection is not modelled.
+spikes cost. Layers run as the network says: a chip takes a tick for a connection, which only a delayed edge stands for.
 """
 
 from __future__ import annotations
