@@ -15,7 +15,7 @@ import pytest
 
 import hetero as ht
 from hetero.convert.nir_in import network_from_nir
-from hetero.errors import AttributeValueError, HeteroError, ModelError
+from hetero.errors import AttributeValueError, BackendError, HeteroError, ModelError
 from hetero.spi import Device
 
 DATA = Path(__file__).parent.parent / "data/nir"
@@ -34,9 +34,18 @@ def chain(node: Any, before: tuple[int, ...], after: tuple[int, ...]) -> Any:
     return nir.NIRGraph(nodes, [("in", "node"), ("node", "out")], type_check=False)
 
 
+def run_on(device: str, graph: ht.Graph, feed: dict[str, Any]) -> Any:
+    """Outputs; a skip on a chip, whose numbers are integers. NumPy and OpenCL have no such excuse."""
+    try:
+        return graph.run(feed, device=device)
+    except BackendError as e:
+        if device.startswith(("numpy", "opencl")):
+            raise
+        pytest.skip(str(e).splitlines()[0])
+
+
 def run(source: Any, x: Any, device: str = "numpy:0", rule: str = "euler", dt: float = DT, **more: Any) -> Any:
-    made = ht.from_nir(source, dt=dt, rule=rule, **more).run({"in": x}, device=device)
-    return made["out"]
+    return run_on(device, ht.from_nir(source, dt=dt, rule=rule, **more), {"in": x})["out"]
 
 
 def spikes(*shape: int) -> Any:
@@ -204,7 +213,7 @@ def test_several_edges_into_one_node_add_up(device: Device) -> None:
 
 def test_a_batch_and_recorded_layers(device: Device) -> None:
     graph = ht.from_nir(graph_of({"l": lif()}, "in>l>out"), dt=DT, rule="euler", batch="n", record=["l"])
-    made = graph.run({"in": spikes(7, 3, 2)}, device=device.name)
+    made = run_on(device.name, graph, {"in": spikes(7, 3, 2)})
     assert {k: a.shape for k, a in made.items()} == {"out": (7, 3, 2), "l": (7, 3, 2), "l.v": (7, 3, 2)}
 
 

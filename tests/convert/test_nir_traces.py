@@ -13,6 +13,7 @@ import pytest
 
 import hetero as ht
 from hetero.convert.nir_in import network_from_nir
+from hetero.errors import BackendError
 from hetero.spi import Device
 
 DATA = Path(__file__).parent.parent / "data/nir"
@@ -22,6 +23,16 @@ nir: Any = typed_nir  # whose annotations do not allow what its functions take
 rng = np.random.default_rng(0)
 
 
+def run_on(device: str, graph: ht.Graph, feed: dict[str, Any]) -> Any:
+    """Outputs; a skip on a chip, whose numbers are integers. NumPy and OpenCL have no such excuse."""
+    try:
+        return graph.run(feed, device=device)
+    except BackendError as e:
+        if device.startswith(("numpy", "opencl")):
+            raise
+        pytest.skip(str(e).splitlines()[0])
+
+
 # -- recorded and made by others ------------------------------------------------------------------------------
 
 
@@ -29,7 +40,7 @@ def test_the_published_trace_is_met_exactly(device: Device) -> None:
     """Spikes at 460, 510, 710, 760, as the exact solution of the paper's example has them."""
     x = np.loadtxt(DATA / "lif_lava_loihi_fixed.csv", delimiter=",", dtype=F)[:, :1]
     wanted = np.loadtxt(DATA / "lif_exact.csv", delimiter=",")[:, 2]
-    made = ht.from_nir(DATA / "lif_norse.nir", dt=1e-4, rule="exact").run({"input": x}, device=device.name)
+    made = run_on(device.name, ht.from_nir(DATA / "lif_norse.nir", dt=1e-4, rule="exact"), {"input": x})
     assert np.flatnonzero(wanted).tolist() == [460, 510, 710, 760]
     assert np.array_equal(made["output"][:, 0] != 0, wanted != 0)
 
@@ -58,7 +69,7 @@ def test_snntorch_and_norse_give_the_same_spikes(name: str, device: Device, tmp_
     peer = PEERS[name]
     (tmp_path / "net.nir").write_bytes(peer["nir"].tobytes())
     graph = ht.from_nir(tmp_path / "net.nir", dt=float(peer["dt"]), rule="euler")
-    made = graph.run({"input": peer["x"].astype(F)}, device=device.name)["output"]
+    made = run_on(device.name, graph, {"input": peer["x"].astype(F)})["output"]
     assert np.count_nonzero(made != peer["y"]) == 0
 
 
@@ -135,7 +146,7 @@ def neurons() -> dict[str, Any]:
 
 def run(node: Any, x: Any, device: str, rule: str) -> Any:
     graph = nir.NIRGraph.from_list(nir.Input(np.array([N])), node, nir.Output(np.array([N])))
-    return ht.from_nir(graph, dt=DT, rule=rule).run({"input": x}, device=device)["output"]
+    return run_on(device, ht.from_nir(graph, dt=DT, rule=rule), {"input": x})["output"]
 
 
 @pytest.mark.parametrize("rule", ["euler", "exact"])
