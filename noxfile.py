@@ -80,6 +80,14 @@ def oldest(session: nox.Session) -> None:
     session.run("pytest", "tests/core", "hetero/testing", "--hetero-backend=numpy", *session.posargs)
 
 
+@nox.session(python="3.10")
+def lava(session: nox.Session) -> None:
+    """Lava bit for bit against NumPy and OpenCL on HETERO_LAVA_EXAMPLES random networks, and its worker's deadlines."""
+    session.install("-e", ".[opencl]", "pytest", "lava-nc==0.10.0")
+    env = {"HETERO_REQUIRE": "numpy,opencl,lava", "HETERO_LAVA_EXAMPLES": os.environ.get("HETERO_LAVA_EXAMPLES", "50")}
+    session.run("pytest", "-s", "tests/backends/test_lava.py", *session.posargs, env=env)
+
+
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Damaged and hostile files, many more than in the tests: HETERO_FUZZ_EXAMPLES of each kind."""

@@ -41,7 +41,7 @@ class LavaBackend:
             return Probe(reason=f"looking for Lava's Python failed: {e!r}", fix=FIX)
         said = f"Lava {found.lava} on Python {found.python}, bit-accurate simulation of Loihi: {found.path}"
         other = f"Lava {found.lava} was never compared with hetero's arithmetic, {VERSION} was"
-        device = Device("lava", 0, said, host=True)
+        device = Device("lava", 0, said, host=True, simulated=True)
         return Probe((device,), version=f"lava-nc {found.lava}", warnings=(other,) * (found.lava != VERSION))
 
     def support(self, node: Node, types: Types, outs: Types, device: Device) -> Support:

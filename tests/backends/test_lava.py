@@ -347,7 +347,7 @@ def test_networks_beyond_those_that_stay_open(backend: LavaBackend) -> None:
 ORPHAN = """
 import sys, time
 sys.path[:0] = {path!r}
-from tests.backends.test_lava import DEVICE, PLAIN, SPIKES, build, worker_of
+from test_lava import DEVICE, PLAIN, SPIKES, build, worker_of
 from hetero_lava import LavaBackend
 backend = LavaBackend()
 backend.compile(build(PLAIN, steps=20), DEVICE)(SPIKES)
@@ -361,7 +361,7 @@ input()
 @pytest.mark.parametrize("end", ["time.sleep(600)", "", "raise SystemExit(1)"])
 def test_the_worker_ends_with_its_caller(end: str) -> None:
     """Whether the caller is killed or ends by itself."""
-    code = ORPHAN.format(path=[str(Path(__file__).parents[2])], end=end)
+    code = ORPHAN.format(path=[str(Path(__file__).parent)], end=end)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as caller:
