@@ -193,7 +193,7 @@ from hetero.spi import Backend, Device
 from hetero.tensor import Tensor
 
 if TYPE_CHECKING:
-    from hetero import fft, linalg, random
+    from hetero import fft, linalg, random, snn
     from hetero.calibration import calibrate
     from hetero.compile import FallbackWarning
     from hetero.convert.nir_in import from_nir
@@ -234,7 +234,7 @@ _LATER = {
     "to_nir": "hetero.convert.nir_out",
     "trace": "hetero.tracing",
 }
-_SUBMODULES = frozenset({"fft", "linalg", "random"})
+_SUBMODULES = frozenset({"fft", "linalg", "random", "snn"})
 
 
 def __getattr__(name: str) -> Any:
@@ -425,6 +425,7 @@ __all__ = [
     "signbit",
     "sin",
     "sinh",
+    "snn",
     "sort",
     "spec",
     "sqrt",

@@ -14,7 +14,7 @@ import numpy as np
 def main() -> None:
     given = np.load(sys.argv[1])
     b.prefs.codegen.cpp.extra_compile_args_gcc = ["-O3", "-march=native", "-ffast-math", "-w"]
-    b.set_device("cpp_standalone", directory=tempfile.mkdtemp(), build_on_run=False)
+    b.set_device("cpp_standalone", build_on_run=False)
     b.defaultclock.dt = 1 * b.ms
     inputs = b.SpikeGeneratorGroup(int(given["sources"]), given["index"], given["step"] * b.ms)
     neurons = b.NeuronGroup(
@@ -25,7 +25,7 @@ def main() -> None:
     synapses.w = given["weight"]
     counted = b.SpikeMonitor(neurons, record=False)
     b.run(int(given["steps"]) * b.ms)
-    b.device.build(run=True, with_output=False)
+    b.device.build(directory=tempfile.mkdtemp(), run=True, with_output=False)
     seconds = b.device._last_run_time
     json.dump({"seconds": seconds, "spikes": int(counted.num_spikes), "version": b.__version__}, open(sys.argv[2], "w"))
 
