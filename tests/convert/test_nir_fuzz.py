@@ -143,7 +143,8 @@ def _numbers(group: Any, rng: random.Random) -> tuple[str, Any]:
     """The name and values of one of the group's arrays; "" where there is none."""
     for key in rng.sample(sorted(group), len(group)):
         data = group.get(key)
-        if isinstance(data, h5py.Dataset) and data.dtype.kind in "fi" and data.shape is not None and data.size < 10**5:
+        few = isinstance(data, h5py.Dataset) and data.shape is not None and (data.size or 0) < 10**5
+        if few and data.dtype.kind in "fi":
             return key, data[()]
     return "", None
 
@@ -212,14 +213,15 @@ def change_type(file: Any, rng: random.Random) -> None:
 
 def change_edges(file: Any, rng: random.Random) -> None:
     for group in rng.sample(_groups(file), len(_groups(file))):
-        if "edges" in group and "nodes" in group and isinstance(group["nodes"], h5py.Group):
-            names = [*NAMES, *group["nodes"]]
-            known = [[str(n, "utf8") for n in e] for e in np.asarray(group["edges"][()], object).reshape(-1, 2)
-                     if isinstance(e[0], bytes)]  # fmt: skip
-            more = [rng.choices(names if rng.random() < 0.3 else list(group["nodes"]) or names, k=2)
-                    for _ in range(rng.choice([1, 2, 40]))]  # fmt: skip
-            kept = rng.sample(known, rng.randrange(len(known) + 1)) if rng.random() < 0.3 else known
-            return _put(group, "edges", np.array([*kept, *more], h5py.string_dtype()))
+        old, nodes = group.get("edges"), group.get("nodes")
+        if not isinstance(nodes, h5py.Group) or not isinstance(old, h5py.Dataset) or old.dtype.kind != "O":
+            continue
+        names = [*NAMES, *nodes]
+        known = [[str(n, "utf8") for n in e] for e in np.asarray(old[()], object).reshape(-1, 2)]
+        kept = rng.sample(known, rng.randrange(len(known) + 1)) if rng.random() < 0.3 else known
+        chosen = names if rng.random() < 0.3 else list(nodes) or names
+        more = [rng.choices(chosen, k=2) for _ in range(rng.choice([1, 2, 40]))]
+        return _put(group, "edges", np.array([*kept, *more], h5py.string_dtype()))
     return None
 
 

@@ -1,0 +1,39 @@
+"""The command line with a .nir file: what it must be told, and that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from typer.testing import Result
+
+NET = Path(__file__).parent.parent / "data/nir/lif_norse.nir"
+Call = Callable[..., Result]
+
+
+def test_run_takes_dt_and_rule_and_one_unnamed_input(call: Call, tmp_path: Path) -> None:
+    x = np.loadtxt(NET.with_name("lif_lava_loihi_fixed.csv"), delimiter=",", dtype=np.float32)[:, :1]
+    np.save(tmp_path / "spikes.npy", x)
+    given = ("--input", tmp_path / "spikes.npy", "--output", tmp_path, "--backend", "numpy")
+    assert call("run", NET, "--dt", 1e-4, "--rule", "exact", *given).exit_code == 0
+    assert np.flatnonzero(np.load(tmp_path / "output.npy")).tolist() == [460, 510, 710, 760]
+
+
+def test_a_missing_dt_or_rule_is_said_with_the_reason(call: Call) -> None:
+    for command in ("run", "graph"):
+        for given, missing in (((), "--dt and --rule is missing"), (("--dt", 1e-4), ": --rule is missing")):
+            result = call(command, NET, *given)
+            assert result.exit_code == 2
+            assert "continuous time" in str(result.exception)
+            assert missing in str(result.exception)
+
+
+def test_graph_shows_the_layers(call: Call) -> None:
+    result = call("graph", NET, "--dt", 1e-4, "--rule", "euler")
+    assert result.exit_code == 0
+    assert "rule='euler'" in result.stdout
+
+
+def test_dt_is_for_nir_files_only(call: Call, model: Path) -> None:
+    assert "are for .nir files" in str(call("graph", model, "--dt", 1e-4).exception)
