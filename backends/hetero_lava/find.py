@@ -51,7 +51,7 @@ def find() -> Interpreter:
 @cache
 def _find(named: str, folder: str) -> Interpreter:
     said: list[str] = []
-    for path in [named] if named else dict.fromkeys(_places(Path(folder))):
+    for path in [shutil.which(named) or named] if named else dict.fromkeys(_places(Path(folder))):
         try:
             return _ask(path)
         except (OSError, ValueError, subprocess.SubprocessError) as e:
@@ -82,7 +82,7 @@ def _ask(path: str) -> Interpreter:
         raise ValueError(f"it is Python {python}, and Lava wants 3.10")
     if not lava:
         raise ValueError(f"Python {python} without lava-nc")
-    return Interpreter(path, python, lava)
+    return Interpreter(os.path.abspath(path), python, lava)  # not resolved: a venv is found by its link
 
 
 def environment() -> dict[str, str]:

@@ -47,7 +47,7 @@ class Net:
         self.parts = _parts(list(self.processes), spec["edges"])
 
     def _add(self, name: str, process: Any, memory: dict[str, Any]) -> None:
-        self.memory[name] = {"turn": self.turn, **memory}
+        self.memory[name] = {"turn": self.turn, "done": shared((1,), np.int64), **memory}
         process.proc_params["hetero"] = self.memory[name]
         self.processes[name] = process
 
@@ -55,17 +55,27 @@ class Net:
         """All steps: `name.data` of feeds, `name.start.*` of layers -> `name.trace.*`, `name.end.*` of layers"""
         self.turn[0] += 1
         for name, memory in self.memory.items():
+            memory["done"][0] = 0
             for key, array in memory.items():
                 if key == "data" or key.startswith("start."):
                     array[...] = arrays.get(f"{name}.{key}", 0)
         for part in self.parts:
             self.processes[part].run(condition=RunSteps(num_steps=self.steps), run_cfg=run_config())
+        self._check()
         return {
             f"{name}.{key}": array
             for name, memory in self.memory.items()
             for key, array in memory.items()
             if key.startswith(("trace.", "end."))
         }
+
+    def _check(self) -> None:
+        """Models that did not leave what they did, as a board's would not, give no answer rather than a wrong one."""
+        wrong = [
+            f"{n} did {m['done'][0]} of {self.steps}" for n, m in self.memory.items() if m["done"][0] != self.steps
+        ]
+        if wrong:
+            raise RuntimeError(f"steps are missing: {', '.join(wrong)}")
 
     def actors(self) -> list[Any]:
         """The system processes that run the models."""

@@ -5,7 +5,8 @@ A Lava model runs in a process of its own. Reading one of its variables goes ele
 one; memory that was shared before the fork costs nothing. The arithmetic is that of the base classes, untouched.
 
 `proc_params["hetero"]` of a process is a dict of shared arrays: `turn` counts runs, so that a model knows that a new
-one begins; `start.*` are its states before the run, `end.*` after it, `trace.*` of each step (first axis).
+one begins; `done` counts its steps; `start.*` are its states before the run, `end.*` after it, `trace.*` of each step
+(first axis).
 
 A folder of its own, because Lava's compiler executes every file that lies beside the one that defines a process.
 """
@@ -84,6 +85,7 @@ class _Kept:
             self.memory[f"end.{name}"][...] = getattr(self, name)
         self.leave(self.row)
         self.row += 1
+        self.memory["done"][0] = self.row
 
     def leave(self, row: int) -> None:
         """What happened in this step, for the trace."""
@@ -132,6 +134,7 @@ class FeedModel(PyLoihiProcessModel):
             self.turn, self.row = turn, 0
         self.s_out.send(self.memory["data"][self.row])
         self.row += 1
+        self.memory["done"][0] = self.row
 
 
 class LifModel(_Kept, PyLifModelBitAcc):
