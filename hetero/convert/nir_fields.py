@@ -10,7 +10,7 @@ from hetero.convert.nir_tree import Item
 from hetero.op import Array
 
 Shape = tuple[int, ...]
-MAX_PARAMETERS = 1 << 28  # elements of all parameters, each filled up to its layer's shape
+MAX_FILLED = 1 << 26  # elements of all parameters that are filled up to their layer's shape
 MAX_SIZE = 1 << 31  # elements of one sample
 
 
@@ -107,7 +107,7 @@ class Budget:
     """How many elements may still be made by filling parameters up to a shape."""
 
     def __init__(self) -> None:
-        self.left = MAX_PARAMETERS
+        self.left = MAX_FILLED
 
     def fill(self, fields: Fields, key: str, value: Array, shape: Shape) -> Array:
         try:
@@ -115,8 +115,10 @@ class Budget:
         except ValueError:
             fields.refuse(f"{key} has shape {value.shape}, which does not fill {shape}")
             return value
+        if value.shape == shape:
+            return value
         self.left -= prod(shape)
         if self.left < 0:
-            fields.refuse(f"more than {MAX_PARAMETERS} parameters in all")
+            fields.refuse(f"parameters that fill more than {MAX_FILLED} elements in all; store them whole")
             return value
         return np.array(wide)
