@@ -94,7 +94,7 @@ def test_events_and_grids_are_two_forms_of_one_thing() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     x = ht.ones((2,), dtype="float32")
     events = snn.to_events(np.ones((2, 3)))
-    bad = LIF | {"rule": "guess", "dt": -1.0, "reset": "no"}
+    bad: dict[str, Any] = {**LIF, "rule": "guess", "dt": -1.0, "reset": "no"}
     for call in (
         lambda: snn.rate(ht.random.key(0), x, steps=5, dt=1e-2, most_hz=200.0),
         lambda: snn.latency(x, steps=0),
