@@ -113,6 +113,7 @@ class _Writing:
             return None
         said = [p for p, fits in _LIMITS.items() if p in layer.attrs and not fits(layer.attrs[p])]
         self.wrong += [f"{name}: NIR has no {p}={layer.attrs[p]!r}" for p in said]
+        self.wrong += [f"{name}: NIR has no {state} that starts at a value" for state in layer.start]
         return rule(self, name, layer)
 
     def input_of(self, name: str) -> Shape:

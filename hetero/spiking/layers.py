@@ -23,13 +23,15 @@ Parameters = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """One layer: an op of `KINDS` with its parameters. `shape` is one sample of its output."""
+    """One layer: an op of `KINDS` with its parameters. `shape` is one sample of its output. `start` has the states that
+    do not begin at zero: values that broadcast to `shape`."""
 
     name: str
     op: str
     parameters: Parameters
     attrs: Attrs = field(default_factory=dict[str, Any])
     shape: Shape = ()
+    start: Parameters = field(default_factory=dict[str, Array])
 
     @property
     def kind(self) -> Kind:
@@ -47,7 +49,8 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a layer keeps: `depth` times its output's shape (0: just once), all zeros at the start."""
+    """What a layer keeps: `depth` times its output's shape (0: just once), zeros at first unless `Layer.start` says
+    otherwise."""
 
     name: str
     depth: int | None = None

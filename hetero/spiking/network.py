@@ -87,6 +87,7 @@ class Network:
                 wrong.append(f"{name}: {e}")
                 shapes[name] = layer.shape
             layers[name] = replace(layer, shape=shapes[name])
+            wrong += _wrong_starts(layers[name])
         if wrong:
             raise GraphError(f"{self.name}: " + "; ".join(wrong))
         return replace(self, layers={n: layers[n] for n in self.layers})
@@ -114,6 +115,18 @@ class Network:
         """Shapes of layers that delayed edges begin at, as far as the layer itself says."""
         late = [self.layers[e.source] for e in self.edges if e.delayed and e.source in self.layers]
         return {layer.name: shape for layer in late if (shape := _known_shape(layer)) is not None}
+
+
+def _wrong_starts(layer: Layer) -> list[str]:
+    """What `start` names that the layer does not keep, or in a shape that it has not."""
+    kept = {s.name for s in layer.states if s.depth is None}
+    wrong: list[str] = []
+    for name, value in layer.start.items():
+        if name not in kept:
+            wrong.append(f"{layer.name}: {name} cannot start at a value; these can: {', '.join(sorted(kept)) or 'none'}")
+        elif value.ndim > len(layer.shape) or np.broadcast_shapes(value.shape, layer.shape) != layer.shape:
+            wrong.append(f"{layer.name}: {name} starts as {value.shape} beside {layer.shape}")
+    return wrong
 
 
 def _own_shape(layer: Layer) -> Shape:
@@ -158,7 +171,7 @@ def build(
         xs = [
             outer.input(n, TensorType((_size(steps), *body.lead, *shape), net.dtype)) for n, shape in net.inputs.items()
         ]
-        start = [_zeros(outer, t) for t in body.state_types]
+        start = [_begin(outer, t, value) for t, value in zip(body.state_types, body.starts, strict=True)]
         made = outer.emit(
             OPS["scan"], (*start, *xs),
             {"body": inner, "carried": len(start), "scanned": len(xs), "reverse": False},
@@ -175,6 +188,14 @@ def _zeros(builder: Builder, t: TensorType) -> Ref:
     return builder("broadcast_to", zero, shape=t.known) if t.rank else zero
 
 
+def _begin(builder: Builder, t: TensorType, value: Array | None) -> Ref:
+    """A state before the first step."""
+    if value is None:
+        return _zeros(builder, t)
+    given = builder.constant(np.ascontiguousarray(value, t.dtype))
+    return given if given.type.known == t.known else builder("broadcast_to", given, shape=t.known)
+
+
 class _Body:
     """One step of a network, being written."""
 
@@ -182,13 +203,15 @@ class _Body:
         self.net, self.lead = net, lead
         self.builder = Builder("step", track=False)
         self.state_types: list[TensorType] = []
+        self.starts: list[Array | None] = []
         self._state: dict[tuple[str, str], Ref] = {}
         late = dict.fromkeys(e.source for e in net.edges if e.delayed)
         for name in net.order:
             layer = net.layers[name]
             for state in layer.states:
                 depth = () if state.depth is None else (state.depth,)
-                self._new_state(name, state.name, (*depth, *lead, *layer.shape), state.dtype or net.dtype)
+                shape = (*depth, *lead, *layer.shape)
+                self._new_state(name, state.name, shape, state.dtype or net.dtype, layer.start.get(state.name))
         for name in late:
             shape = net.layers[name].shape if name in net.layers else net.inputs[name]
             self._new_state(name, "", (*lead, *shape), net.dtype)
@@ -196,9 +219,12 @@ class _Body:
         self._now = {n: self.builder.input(n, TensorType((*lead, *s), net.dtype)) for n, s in net.inputs.items()}
         self._after: dict[tuple[str, str], Ref] = {}
 
-    def _new_state(self, layer: str, state: str, shape: tuple[Size, ...], dtype: dt.DType) -> None:
+    def _new_state(
+        self, layer: str, state: str, shape: tuple[Size, ...], dtype: dt.DType, start: Array | None = None
+    ) -> None:
         t = TensorType(shape, dtype)
         self.state_types.append(t)
+        self.starts.append(start)
         self._state[layer, state] = self.builder.input(f"{layer}.{state or 'before'}", t)
 
     def build(self, record: tuple[str, ...]) -> tuple[Graph, list[str]]:
@@ -249,7 +275,20 @@ def read(graph: Graph) -> Network:
     if any(k < 0 for k in shown.values()):
         raise GraphError(f"{graph.name} is no spiking network: it gives more than what its loop gives in each step")
     rest = loop.inputs[loop.attrs["carried"] + loop.attrs["scanned"] :]
-    return _Reader(loop, [ports[i] for i in xs], [graph.constants.get(i) for i in rest], graph.name).read(shown)
+    reader = _Reader(loop, [ports[i] for i in xs], [graph.constants.get(i) for i in rest], graph.name)
+    starts = [_start_of(graph, i) for i in loop.inputs[: loop.attrs["carried"]]]
+    reader.starts = [a if a is not None and a.any() else None for a in starts]
+    net = reader.read(shown)
+    if any(a is None for a in starts):
+        raise GraphError(f"{graph.name} is no spiking network: a state starts at a value that is computed")
+    return net
+
+
+def _start_of(graph: Graph, value: int) -> Array | None:
+    """What a state is before the first step; None where nothing but a run tells."""
+    maker = graph.producer.get(value)
+    source = maker.inputs[0] if maker is not None and maker.op.name == "broadcast_to" else value
+    return graph.constants.get(source)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -301,6 +340,8 @@ class _Reader:
         self.layer_of: dict[int, str] = {}  # value -> the layer whose output it is
         self.sums = {n.outputs[0]: n for n in self.body.nodes if n.op.name == "add"}
         self.lead: int | None = None
+        self.starts: list[Array | None] = []  # by state; empty where the loop is looked at alone
+        self.before = before
 
     def read(self, shown: dict[str, int]) -> Network:
         nodes = [n for n in self.body.nodes if n.op.name in KINDS]
@@ -357,7 +398,20 @@ class _Reader:
                 raise GraphError(f"{self.name} is no spiking network: {name} does not keep its state to itself")
         if self.lead is None:
             self.lead = self.body.types[node.inputs[0]].rank - kind.rank(layer)
-        return replace(layer, shape=self._sample(node.outputs[0]))
+        shape = self._sample(node.outputs[0])
+        kept = zip(kind.states(layer), node.inputs[1:first], strict=True)
+        start = {s.name: a for s, v in kept if (a := self._start(name, v, shape)) is not None}
+        return replace(layer, shape=shape, start=start)
+
+    def _start(self, name: str, value: int, shape: Shape) -> Array | None:
+        """What a state begins with, the same for all samples of a batch."""
+        found = self.starts[self.before[value]] if self.starts else None
+        if found is None:
+            return None
+        rows = found.reshape(-1, *found.shape[max(found.ndim - len(shape), 0) :])
+        if (rows != rows[:1]).any():
+            raise GraphError(f"{self.name} is no spiking network: {name} starts at other values in each sample")
+        return np.ascontiguousarray(np.broadcast_to(rows[0], shape))
 
     def _sample(self, value: int) -> Shape:
         known = self.body.types[value].known[self.lead or 0 :]
@@ -377,6 +431,9 @@ class _Reader:
         raise GraphError(f"{self.name} is no spiking network: {target} reads what no layer gives")
 
     def _before(self, value: int, target: str) -> list[Edge]:
+        late = next(k for v, k in self.before.items() if self.next[v] == value)
+        if self.starts and self.starts[late] is not None:
+            raise GraphError(f"{self.name} is no spiking network: a delayed edge into {target} starts at a value")
         if value in self.layer_of or value in self.inputs:
             return self._edges(value, target)
         raise GraphError(f"{self.name} is no spiking network: {target} reads another layer's state")

@@ -127,6 +127,8 @@ def _neuron_faults(layer: Layer) -> list[str]:
     wrong: list[str] = []
     if a["refractory"]:
         wrong.append(f"a refractory time of {a['refractory']} steps")
+    if layer.start:
+        wrong.append("a state that does not start at zero")
     if a["reset"] == "subtract":
         wrong.append("reset by subtraction")
     left = np.zeros(1) if a["reset"] == "zero" else p["v_reset"]

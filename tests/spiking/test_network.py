@@ -79,3 +79,29 @@ def test_another_loop_is_no_network() -> None:
     graph = ht.trace(lambda s, xs: ht.scan(step, s, xs)[1], ht.spec((3,)), ht.spec((5, 3)))
     with pytest.raises(GraphError, match="no spiking network: a step has"):
         read(graph)
+
+
+@pytest.mark.parametrize("batch", [None, 3, "batch"])
+def test_states_that_do_not_start_at_zero_are_found_again(batch: int | str | None) -> None:
+    start = {"v": np.array([0.5, 0.0, -1.0], "float32")}
+    one = np.ones(3, "float32")
+    attrs = {"dt": 1.0, "rule": "euler", "reset": "subtract", "strict": False, "refractory": 0}
+    layer = Layer("n", "if", {"r": one, "v_threshold": one, "v_reset": one}, attrs, start=start)
+    net = Network({"x": (3,)}, {"n": layer}, ("out",), (Edge("x", "n"), Edge("n", "out"))).check()
+    graph = build(net, steps=4, batch=batch)
+    assert np.array_equal(read(graph).layers["n"].start["v"], start["v"])
+    shape = (4, 3) if batch is None else (4, 3, 3)
+    (spikes,) = graph.run({"x": np.full(shape, 0.25, "float32")}).values()
+    assert spikes.reshape(4, -1, 3)[:, 0].tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]]
+
+
+def test_a_start_that_no_layer_keeps_is_refused() -> None:
+    wrong = {"u": np.ones(3, "float32"), "v": np.ones((2, 3), "float32")}
+    one = np.ones(3, "float32")
+    attrs = {"dt": 1.0, "rule": "euler", "reset": "subtract", "strict": False, "refractory": 0}
+    layer = Layer("n", "if", {"r": one, "v_threshold": one, "v_reset": one}, attrs, start=wrong)
+    net = Network({"x": (3,)}, {"n": layer}, ("out",), (Edge("x", "n"), Edge("n", "out")))
+    with pytest.raises(GraphError) as caught:
+        net.check()
+    assert "u cannot start at a value; these can: v" in str(caught.value)
+    assert "v starts as (2, 3) beside (3,)" in str(caught.value)
