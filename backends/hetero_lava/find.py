@@ -76,7 +76,8 @@ def _ask(path: str) -> Interpreter:
     command = [path, "-I", "-c", _QUESTION]
     asked = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, env=environment(), check=False)
     if asked.returncode:
-        raise ValueError(f"it ends with {asked.returncode}: {asked.stderr.strip()[-200:]}")
+        said = asked.stderr.strip().splitlines() or [""]
+        raise ValueError(f"it ends with {asked.returncode}: {said[0][:120]}")
     python, lava = json.loads(asked.stdout)
     if not python.startswith("3.10."):
         raise ValueError(f"it is Python {python}, and Lava wants 3.10")

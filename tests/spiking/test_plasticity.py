@@ -11,6 +11,7 @@ import pytest
 import hetero as ht
 from hetero.errors import HeteroError
 from hetero.op import OPS, Array
+from hetero.ops.products import parse
 from hetero.select import device_of
 from hetero.tensor import apply
 
@@ -113,6 +114,27 @@ def test_the_reference_that_skips_silence_is_the_formula(name: str, share: float
     graph = decompose(one_op(op, [TensorType(a.shape, a.dtype) for a in arrays], sample.attrs), nothing_whole)
     for a, b in zip(op.evaluate(tuple(arrays), sample.attrs), graph.evaluate(*arrays), strict=True):
         assert np.array_equal(a, b)
+
+
+def test_a_sum_of_products_is_what_it_says(host: str) -> None:
+    rng = np.random.default_rng(2)
+    w, x, y = (rng.random(s).astype("float32") for s in ((4, 5), (3, 5), (4, 4)))
+    with ht.use(host):
+        given = [ht.asarray(a) for a in (w, x, y)]
+        got = np.asarray(apply("learn_products", *given, rule="2^-2*x1*y0 - 0.5*x0*y1*w + x0", w_min=0.0, w_max=1.5))
+    want = w + 0.25 * np.outer(y[0], x[1]) - 0.5 * np.outer(y[1], x[0]) * w + x[0]
+    assert np.allclose(got, np.clip(want, 0, 1.5), atol=1e-6)
+    assert (want > 1.5).any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [("", "no sum of products"), ("x1*y1", "neither x0 nor y0"), ("x0*", "a factor is missing"), ("x0*z3", "'z3'"),
+     ("2^-3*u0*x1", "'u0'"), ("x0 + + y0", "no sum of products"), ("__import__('os')*x0", "__import__")],
+)  # fmt: skip
+def test_a_rule_that_cannot_be_read_says_why(rule: str, words: str) -> None:
+    with pytest.raises(HeteroError, match=words):
+        parse(rule)
 
 
 def test_times_and_bounds_that_make_no_sense_are_refused_at_once() -> None:
