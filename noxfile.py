@@ -1,4 +1,4 @@
-"""Everything a contributor runs. Plain `nox` does lint, types, tests, conformance and a quick bench.
+"""Everything a contributor runs. Plain `nox` does lint, types, tests, conformance, a quick bench, and Lava on a 3.10.
 
 `nox -l` lists the rest.
 
@@ -14,7 +14,6 @@ import sys
 
 import nox
 
-nox.options.sessions = ["lint", "types", "bench", "tests", "conformance"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -40,6 +39,7 @@ def _pythons() -> list[str]:
 
 
 PYTHONS = _pythons()
+nox.options.sessions = ["lint", "types", "bench", "tests", "conformance", *["lava"] * _answers("3.10")]
 
 
 @nox.session
@@ -84,7 +84,7 @@ def oldest(session: nox.Session) -> None:
 def lava(session: nox.Session) -> None:
     """Lava bit for bit against NumPy and OpenCL on HETERO_LAVA_EXAMPLES random networks, and its worker's deadlines."""
     session.install("-e", ".[opencl]", "pytest", "lava-nc==0.10.0")
-    env = {"HETERO_REQUIRE": "numpy,opencl,lava", "HETERO_LAVA_EXAMPLES": os.environ.get("HETERO_LAVA_EXAMPLES", "50")}
+    env = {"HETERO_REQUIRE": "numpy,opencl,lava", "HETERO_LAVA_EXAMPLES": os.environ.get("HETERO_LAVA_EXAMPLES", "20")}
     files = ("tests/backends/test_lava.py", "tests/backends/test_lava_worker.py")
     session.run("pytest", "-s", *files, *session.posargs, env=env)
 
