@@ -207,6 +207,7 @@ if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan
     from hetero.scheduler.planning import plan
     from hetero.scheduler.taskgraph import TaskGraph
+    from hetero.spiking.quantize import quantize_loihi
     from hetero.tracing import Spec, cond, jit, scan, spec, trace
 
     bfloat16: DType
@@ -228,6 +229,7 @@ _LATER = {
     "from_onnx": "hetero.convert.onnx_in",
     "jit": "hetero.tracing",
     "plan": "hetero.scheduler.planning",
+    "quantize_loihi": "hetero.spiking.quantize",
     "release": "hetero.privacy",
     "scan": "hetero.tracing",
     "spec": "hetero.tracing",
@@ -408,6 +410,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "quantize_loihi",
     "random",
     "real",
     "reciprocal",

@@ -7,17 +7,29 @@ from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parent.parent.parent / "docs" / "tutorial.md").read_text("utf-8")
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def run_blocks(name: str) -> int:
+    """The Python of a page as it stands, in order; how many blocks there are."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text("utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, f"docs/{name}", "exec"), names)
+    return len(blocks)
 
 
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) > 8
-    for block in blocks:
-        exec(compile(block, "docs/tutorial.md", "exec"), names)
+    assert run_blocks("tutorial.md") > 8
     out = capsys.readouterr().out
     assert "numpy:0" in out
     assert "graph classify" in out
     assert "True" in out
+
+
+def test_the_page_on_spiking_networks_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_blocks("spiking.md") == 4
+    out = capsys.readouterr().out
+    for words in ("graph network", "lif(", "threshold", "it fits"):
+        assert words in out
