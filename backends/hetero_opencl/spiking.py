@@ -13,18 +13,25 @@ import numpy as np
 
 from hetero.dim import concrete
 from hetero.errors import GraphError
+from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
-from hetero.op import Array
+from hetero.op import Array, TensorType
+from hetero.spiking.hoist import first_synapses, hoisted
 from hetero.spiking.network import Loop, loop_of
 from hetero.spiking.stages import Read, Stage, Stages, Synapses, by_source, is_uniform, stages_of
 from hetero_kernels import Input, Region, missing
 from hetero_kernels import spiking as kernels
 from hetero_kernels.templates import STORED
+from hetero_opencl.control import Borrowed
+from hetero_opencl.executable import OpenCLExecutable
 from hetero_opencl.plan import Copy, Hosted, Launch, Plan, Storage
 from hetero_opencl.regions import argument, steps_of
 from hetero_opencl.runtime import Runtime
 
 SMALL = 1 << 22  # synapses of a stage up to which one group for each sample is enough
+ROWS = 64  # steps of all samples from which a matrix product may be worth it
+ACTIVE = 0.35  # share of inputs that are not zero from which it is: docs/backends/opencl.md
+SAMPLE = 1 << 14  # elements that are looked at
 NUMBERS = {"float32": "f32", "float64": "f64", "int32": "i32"}
 
 
@@ -88,7 +95,59 @@ def _region(stage: Stage) -> tuple[Region, list[Any]]:
 def lower(plan: Plan, node: Node) -> None:
     """state..., xs (t, ...)... -> final state..., ys (t, ...)..."""
     loop, staged = _staged(node.attrs["body"], node)
-    _Lowering(plan, node, loop, staged).run()
+    other = hoisted(node, plan.graph, loop) if plan.style.blas and staged.dtype.kind == "f" else None
+    lowering = _Lowering(plan, node, loop, staged)
+    if other is None or lowering.batch * lowering.steps < ROWS:
+        lowering.run()
+    else:
+        _both(plan, node, other, loop, staged)
+
+
+def _both(plan: Plan, node: Node, product: Graph, loop: Loop, staged: Stages) -> None:
+    """By events, or by one matrix product for all steps: the share of inputs that are not zero decides at each run."""
+    carried, types = int(node.attrs["carried"]), plan.graph.in_types(node)
+    builder = Builder("events", track=False)
+    given = [builder.input(f"i{k}", t) for k, t in enumerate(types)]
+    events = builder.build(list(builder.emit(node.op, given, node.attrs)))
+    part = Plan(plan.runtime, events, plan.compile)
+    for port in events.inputs:
+        part.output(port.value)
+    _Lowering(part, events.nodes[0], loop, staged).run()
+    names = list(staged.inputs)
+    looked = tuple(carried + names.index(x) for x, _ in first_synapses(loop))
+    sizes = tuple(t.nbytes for t in plan.graph.out_types(node))
+    choice = _Choice(
+        OpenCLExecutable(part, events), plan.compile(product), looked, tuple(types[k] for k in looked), sizes
+    )  # fmt: skip
+    reads, writes = (tuple(f(i) for i in v) for f, v in ((plan.input, node.inputs), (plan.output, node.outputs)))
+    plan.steps.append(Hosted(choice, reads, writes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Runs one of two executables of the same loop."""
+
+    events: Any
+    product: Any
+    looked: tuple[int, ...]  # inputs whose share decides
+    types: tuple[TensorType, ...]
+    sizes: tuple[int, ...]  # bytes of the outputs
+
+    def __call__(self, runtime: Runtime, reads: Sequence[Any], writes: Sequence[Any]) -> None:
+        share = max(self._share(runtime, reads[k], t) for k, t in zip(self.looked, self.types, strict=True))
+        chosen = self.product if share > ACTIVE else self.events
+        outs = chosen(*(Borrowed(m) for m in reads))
+        for mem, block, n in zip(writes, outs, self.sizes, strict=True):
+            if n:
+                runtime.cl.enqueue_copy(runtime.queue, mem, block.mem, byte_count=n)
+
+    def _share(self, runtime: Runtime, mem: Any, t: TensorType) -> float:
+        """Of some elements in the middle, those that are not zero; the same for the same input. Waits for it."""
+        count = min(t.nbytes // t.dtype.itemsize, SAMPLE)
+        some = np.empty(count, t.dtype)
+        first = (t.nbytes // t.dtype.itemsize - count) // 2
+        runtime.cl.enqueue_copy(runtime.queue, some, mem, src_offset=first * t.dtype.itemsize)
+        return np.count_nonzero(some) / max(count, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,3 +143,33 @@ def test_the_first_state_counts_and_the_last_is_given(backend: OpenCLBackend) ->
         want, got = graph.evaluate(half, *want_state), run_on(backend, graph, half, *got_state)
         assert all(np.array_equal(a, b) for a, b in zip(want, got, strict=True))
         want_state, got_state = list(want[: len(start)]), list(got[: len(start)])
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.05, "events"), (0.9, "product")])
+def test_many_active_inputs_are_a_matrix_product(monkeypatch: pytest.MonkeyPatch, share: float, wanted: str) -> None:
+    """The share of inputs that are not zero decides at each run; both ways give the same."""
+    rng = np.random.default_rng(4)
+    rule = ("euler", "zero", True, 0)
+    layers = [
+        Layer("w1", "synapse_dense", {"weight": exact(rng, 30, 40), "bias": exact(rng, 30)}),
+        neuron(rng, "l1", "lif", (30,), rule),
+        Layer("w2", "synapse_dense", {"weight": exact(rng, 5, 30)}),
+        neuron(rng, "l2", "lif", (5,), rule),
+    ]
+    names = ["x", *(layer.name for layer in layers), "out"]
+    edges = (*(Edge(a, b) for a, b in pairwise(names)), Edge("l1", "w2", delayed=True))
+    net = Network({"x": (40,)}, {layer.name: layer for layer in layers}, ("out",), edges)
+    graph = build(net, steps=30, batch=4, record=["l1", "l2"])
+    x = (rng.random((30, 4, 40)) < share).astype("float32")
+    ran: list[str] = []
+    original = event_driven._Choice.__call__
+
+    def watched(self: event_driven._Choice, runtime: Any, reads: Any, writes: Any) -> None:
+        found = self._share(runtime, reads[self.looked[0]], self.types[0])
+        ran.append("product" if found > event_driven.ACTIVE else "events")
+        original(self, runtime, reads, writes)
+
+    monkeypatch.setattr(event_driven._Choice, "__call__", watched)
+    for a, b in zip(graph.evaluate(x), run_on(OpenCLBackend(), graph, x), strict=True):
+        assert np.array_equal(a, b)
+    assert ran == [wanted]
