@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol
 
+from hetero.graph.ir import Graph, Node
 from hetero.op import TensorType
 from hetero.profile.profile import Profile
 from hetero.profile.quantity import Interval, Quantity, interval
 from hetero.scheduler.cost_class import CLASSES, op_class
+from hetero.scheduler.cost_default import Activity
 from hetero.scheduler.cost_model import Model, model_of
 from hetero.scheduler.cost_refuse import refusal
-from hetero.scheduler.cost_work import BITS, Pass, Work, work_of
+from hetero.scheduler.cost_spiking import Bill, neuromorphic, on_chip, processor, spiking_bill, spiking_work
+from hetero.scheduler.cost_work import BITS, Pass, Work
+from hetero.scheduler.cost_work import work_of as plain_work
 
 Bound = Literal["compute", "memory", "launch", "events"]
 ZERO = Interval(0.0, 0.0, 0.0)
@@ -42,6 +46,16 @@ class Moved:
     joules: Interval
 
 
+def work_of(graph: Graph, node: Node, activity: Activity | None = None) -> Work:
+    """The work of a node of a static graph; of a spiking loop with its events, at that activity."""
+    return spiking_work(plain_work(graph, node), node, graph, activity)
+
+
+def bill_of(work: Work, profile: Profile) -> Bill | None:
+    """Term by term, what a spiking network takes on a neuromorphic device; None of other work, and on others."""
+    return spiking_bill(work, model_of(profile)) if work.spiking and neuromorphic(profile) else None
+
+
 def estimate(work: Work, profile: Profile, dtype: str | None = None) -> Estimate:
     """Time and dynamic energy of `work` on a device of `profile`; `dtype`: what it computes in instead of floats."""
     return _estimate(work if dtype is None else work.as_dtype(dtype), model_of(profile))
@@ -49,13 +63,15 @@ def estimate(work: Work, profile: Profile, dtype: str | None = None) -> Estimate
 
 @lru_cache(1 << 16)
 def _estimate(work: Work, model: Model) -> Estimate:
-    if work.spiking and model.profile.spiking is not None:
-        return _spikes(work, model)
+    if work.spiking and neuromorphic(model.profile):
+        b = spiking_bill(work, model)
+        return Estimate(b.seconds, b.joules, "events", b.assumed)
     seconds, spent = ZERO, {"launch": 0.0, "compute": 0.0, "memory": 0.0}
     for p in model.passes(work):
         rate = model.rate(p.op_class, work.dtype, p.size)
         launch = rate.launch_s.scale(p.times)
-        compute, memory = p.op * rate.second_per_op, p.byte * rate.second_per_byte
+        op, byte = processor(work, p) if work.spiking else (interval(p.op), interval(p.byte))
+        compute, memory = op * rate.second_per_op, byte * rate.second_per_byte
         seconds = seconds + launch + compute.max(memory)
         spent["launch"] += launch.mid
         spent["compute" if compute.mid >= memory.mid else "memory"] += max(compute.mid, memory.mid)
@@ -68,32 +84,12 @@ def _joules(work: Work, model: Model, busy: Interval) -> Interval:
     each = model.joule_per_op(work.dtype)
     if each is None:
         return busy * model.dynamic_w
-    return work.op * each + work.whole.byte * (model.joule_per_byte or ZERO)
-
-
-def _spikes(work: Work, model: Model) -> Estimate:
-    """Time: the steps, or the events and updates of a step where they take longer. Energy: each event, each update."""
-    s = model.profile.spiking
-    assert s is not None
-    events, updates = work.events / work.steps, work.neuron_updates / work.steps
-    cores = _value(model.profile.limits.get("cores")) or 1.0
-    busy = (events * _given(s.second_per_synaptic_event) + updates * _given(s.second_per_neuron_update)).scale(
-        1 / cores
-    )
-    if s.synaptic_event_per_s is not None:
-        busy = busy.max(events / interval(s.synaptic_event_per_s))
-    seconds = _given(s.step_s).max(busy).scale(work.steps)
-    joules = work.events * _given(s.joule_per_synaptic_event) + work.neuron_updates * _given(s.joule_per_neuron_update)
-    missing = [k for k in ("joule_per_synaptic_event", "joule_per_neuron_update") if getattr(s, k) is None]
-    return Estimate(seconds, joules, "events", tuple(missing))
+    op, byte = processor(work, work.whole) if work.spiking else (work.op, work.whole.byte)
+    return interval(op) * each + interval(byte) * (model.joule_per_byte or ZERO)
 
 
 def _given(q: Quantity | None) -> Interval:
     return ZERO if q is None else interval(q)
-
-
-def _value(q: Quantity | None) -> float | None:
-    return None if q is None else q.value
 
 
 def static_w(profile: Profile) -> Interval:
@@ -133,13 +129,17 @@ def convert(type: TensorType, source: str, to: str, profile: Profile) -> tuple[M
 
 __all__ = [
     "CLASSES",
+    "Activity",
+    "Bill",
     "Estimate",
     "Link",
     "Moved",
     "Pass",
     "Work",
+    "bill_of",
     "convert",
     "estimate",
+    "on_chip",
     "op_class",
     "refusal",
     "static_w",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from hetero.profile.quantity import Quantity
+from hetero.profile.quantity import Interval, Quantity, interval
 
 UNCERTAINTY = 0.5  # relative, of every efficiency here
 
@@ -88,3 +89,23 @@ NO_PEAK = 1e9  # op/s, of a device that gives no peak at all
 def assumed(value: float, unit: str, uncertainty: float = UNCERTAINTY) -> Quantity:
     """A value of this file as what it is."""
     return Quantity(value, unit, "hetero", 2026, "estimated", uncertainty)
+
+
+# -- spiking networks -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """The share of inputs and neurons that spike in a step, and who says so."""
+
+    share: Interval
+    status: Literal["estimated", "given", "measured"] = "estimated"
+
+    def __str__(self) -> str:
+        s = self.share
+        return f"{s.mid:.3g}{f' ({s.low:.3g} to {s.high:.3g})' * (s.low < s.high)}, {self.status}"
+
+
+# Where nothing is known of the spikes, one source in ten spikes in a step: published networks have 1 to 20 %.
+UNKNOWN = Activity(interval(assumed(0.1, "1", 0.9)))
+STEP = assumed(1e-3, "s", 0.9)  # of a chip that publishes no time at all: real time, as is usual

@@ -8,14 +8,19 @@ from hetero.dim import concrete
 from hetero.graph.ir import Graph, Node
 from hetero.profile.profile import Profile
 from hetero.scheduler.cost_class import op_class
+from hetero.scheduler.cost_spiking import chip_refusal, neuromorphic
 from hetero.scheduler.cost_work import BITS, exact, work_dtype
+from hetero.spiking.work import spiking_loop
 
 
 def refusal(graph: Graph, node: Node, profile: Profile, dtype: str | None = None) -> str | None:
     """Why a device of `profile` does not run `node`, all reasons in one text, or None where it does.
 
-    `dtype` is what the device computes in instead of the graph's floats.
+    `dtype` is what the device computes in instead of the graph's floats. A spiking network runs on a neuromorphic
+    device where it fits: its neurons, its numbers, and every limit of the chip.
     """
+    if neuromorphic(profile) and spiking_loop(node) is not None:
+        return chip_refusal(node, profile)
     reasons = [
         *_ops(graph, node, profile),
         *_dtypes(graph, node, profile, dtype),

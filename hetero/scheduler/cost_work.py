@@ -8,10 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from hetero.chip.energy import Events
 from hetero.dim import concrete
 from hetero.graph.ir import Graph, Node
 from hetero.op import Cost, TensorType, Types
+from hetero.profile.quantity import Interval
 from hetero.scheduler.cost_class import op_class
+from hetero.scheduler.cost_default import Activity
 from hetero.scheduler.cost_parts import Pass, split
 
 # Bits of an element, for formats of hardware that NumPy has no dtype for too.
@@ -34,9 +37,14 @@ class Work:
     whole: Pass
     parts: tuple[Pass, ...] = ()
     label: str = field(default="", compare=False)
-    events: float = 0.0  # synaptic events, all time steps together
+    events: Interval | float = 0.0  # synaptic events, all time steps together
     neuron_updates: float = 0.0
-    steps: float = 0.0  # time steps
+    steps: float = 0.0  # time steps, of all samples
+    idle_updates: Interval | float = 0.0  # of those, with nothing to do
+    spikes: Interval | float = 0.0
+    hops: Interval | float = 0.0
+    activity: Activity | None = None  # that these counts are for
+    on_chip: tuple[Events, Events, Events] | None = None  # the same on a certain chip, at low, mid and high activity
 
     @property
     def op(self) -> float:

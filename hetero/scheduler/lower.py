@@ -21,7 +21,8 @@ from hetero.op import Types
 from hetero.profile.quantity import Quantity
 from hetero.profile.topology import Node as Place
 from hetero.profile.topology import Topology, TopologyLink
-from hetero.scheduler.cost import Estimate, Work, estimate, refusal, work_of
+from hetero.scheduler.activity import activities
+from hetero.scheduler.cost import Estimate, Work, estimate, on_chip, refusal, work_of
 from hetero.scheduler.request import Request, Resolver
 from hetero.scheduler.taskgraph import INF, DeviceSpec, Floats, LinkSpec, TaskGraph
 
@@ -97,6 +98,10 @@ def lower(graph: Graph, topology: Topology, request: Request) -> Lowered:
     colocate = tuple(tuple(i for name in names for i in resolver.tasks("colocate", name)) for names in request.colocate)
     refused = {(i, p): why for (op, node), why in request.refused.items()
                for i in resolver.tasks("refused", op) for p in resolver.places("refused", node)}  # fmt: skip
+    for i, activity in activities(resolver, request, [g.work for g in made]).items():
+        node = made[i].fused
+        assert node is not None
+        made[i] = replace(made[i], work=work_of(fused, node, activity))
     resolver.done(f"the request does not fit {graph.name!r} on {topology.name!r}")
     table = _Table(len(made), topology)
     runs = _Runs(planned, fused)
@@ -237,6 +242,12 @@ def _private(resolver: Resolver, request: Request, planned: Graph, topology: Top
     return out
 
 
+def work_at(group: Group, place: Place) -> Work:
+    """What a group does on a node: a spiking network on a chip has the events of that chip."""
+    assert group.work is not None
+    return group.work if group.fused is None else on_chip(group.work, group.fused, place.profile)
+
+
 # -- numbers --------------------------------------------------------------------------------------------------------
 
 
@@ -261,7 +272,7 @@ class _Table:
                 self.seconds[:, i, p] = INF
                 continue
             if not _releases(group):
-                self._put(i, p, estimate(group.work, place.profile, place.dtype), place)
+                self._put(i, p, estimate(work_at(group, place), place.profile, place.dtype), place)
             self.resident[i, p] = group.work.weight_byte * _shrink(place)
 
     def _put(self, i: int, p: int, e: Estimate, place: Place) -> None:

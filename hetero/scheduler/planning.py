@@ -8,6 +8,7 @@ from pathlib import Path
 from hetero.errors import PlanError
 from hetero.graph.ir import Graph
 from hetero.profile.topology import Topology
+from hetero.scheduler.activity import hints
 from hetero.scheduler.algorithms.portfolio import solve
 from hetero.scheduler.lower import lower
 from hetero.scheduler.plan import Model, Plan
@@ -32,6 +33,7 @@ def plan(
     inputs: Mapping[str, Places] | None = None,
     outputs: Mapping[str, Places] | None = None,
     sizes: Mapping[str, int] | None = None,
+    activity: float | Mapping[str, float] | None = None,
     budget_s: float = 1.0,
     seed: int = 0,
 ) -> Plan:
@@ -49,6 +51,8 @@ def plan(
     inputs     input -> the node where it starts; by default the first edge node, or the first node where none is edge
     outputs    output -> the node where it must arrive; by default it may stay where it is made
     sizes      values of named dimensions; those not given are 1
+    activity   of spiking networks, the share of inputs and neurons that spike in a step: for all, or by name; if not
+               given it is assumed, with a wide range, until `plan.learn()` has it from a run
     budget_s   seconds of search; the plan found is the same for the same seed as long as the search ends by itself
 
     Raises PlanError: the ops and the constraints that leave them nowhere to go, or every limit that no plan keeps.
@@ -68,6 +72,7 @@ def plan(
         private=_zones(private, starts, place),
         inputs=starts,
         outputs=dict(outputs or {}),
+        activity=hints(activity),
     )
     return planned(graph, place, request, dict(sizes or {}), budget_s, seed)
 

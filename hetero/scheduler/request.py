@@ -30,6 +30,8 @@ class Request:
     inputs: Mapping[str, Places] = field(default_factory=dict[str, Places])  # input -> where it is at the start
     outputs: Mapping[str, Places] = field(default_factory=dict[str, Places])  # output -> where it must arrive
     refused: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # (op, node) -> why
+    activity: Mapping[str, float] = field(default_factory=dict[str, float])  # spiking network -> share that spikes
+    measured: Mapping[str, float] = field(default_factory=dict[str, float])  # the same, by a run; counts before it
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads."""
@@ -40,6 +42,8 @@ class Request:
             **{k: {n: _list(p) for n, p in getattr(self, k).items()} for k in ("pins", "private", "inputs", "outputs")},
             "colocate": [list(group) for group in self.colocate],
             "refused": [[op, node, why] for (op, node), why in self.refused.items()],
+            "activity": dict(self.activity),
+            "measured": dict(self.measured),
         }
 
     @staticmethod
@@ -50,7 +54,13 @@ class Request:
             **{k: data[k] for k in ("pins", "private", "inputs", "outputs")},
             colocate=tuple(map(tuple, data["colocate"])),
             refused={(op, node): why for op, node, why in data["refused"]},
+            activity=_shares(data.get("activity", {})),
+            measured=_shares(data.get("measured", {})),
         )
+
+
+def _shares(data: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(share) for name, share in data.items()}
 
 
 def _list(places: Places) -> list[str]:
