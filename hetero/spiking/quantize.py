@@ -109,6 +109,7 @@ def _refused(net: Network) -> list[str]:
         sources = [net.layers[e.source] for e in into if e.source in net.layers]
         if layer.op in _READ:
             wrong += [f"{name}: {w}" for w in _neuron_faults(layer)]
+            wrong += [f"{name} starts at other states than zero"] * bool(layer.start)
             wrong += [f"{name} is fed by {s.name}, which is no synapse" for s in sources if s.op not in SYNAPSES]
             wrong += [f"{name} is fed by an input without a synapse" for e in into if e.source in net.inputs]
         elif layer.op in SYNAPSES:
