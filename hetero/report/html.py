@@ -19,6 +19,7 @@ from hetero.scheduler.pareto import Front
 from hetero.scheduler.plan import Plan
 from hetero.scheduler.reasons import reasons
 from hetero.scheduler.show import quantity
+from hetero.scheduler.spiking_text import HEAD, spiking_rows
 
 if TYPE_CHECKING:
     from hetero.scheduler.result import Result
@@ -58,6 +59,9 @@ def _body(plan: Plan, result: Result | None, front: Front, flips: Sequence[Flip]
     )
     yield section("Placement", placement(plan))
     yield section("Each group of ops, and why it is there", _groups(plan))
+    networks = spiking_rows(plan)
+    if networks:
+        yield section("Spiking networks", _spiking(networks))
     yield section("What crosses a link, and why it may", _crossings(plan))
     yield section(
         "Latency, energy and cost",
@@ -119,6 +123,10 @@ def _run(result: Result) -> Iterator[str]:
     yield table("steps", ("node", "device", "groups", "start", "took", "status"), rows, "Steps of the run")
     if result.events:
         yield "<ul>" + "".join(f"<li>{text(e, 600)}</li>" for e in result.events) + "</ul>"
+
+
+def _spiking(rows: list[list[str]]) -> str:
+    return table("spiking", HEAD, [tuple(map(cell, row)) for row in rows], "Counts of a run, estimated")
 
 
 def _groups(plan: Plan) -> str:

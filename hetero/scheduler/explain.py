@@ -14,6 +14,7 @@ from hetero.scheduler.lower import called
 from hetero.scheduler.reasons import reasons
 from hetero.scheduler.show import quantity, table
 from hetero.scheduler.simulate import simulate
+from hetero.scheduler.spiking_text import spiking_lines
 from hetero.scheduler.taskgraph import Limits, LinkSpec, TaskGraph
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Choice:
     objective: str
     value: float
     alternatives: tuple[Alternative, ...]
+    spiking: tuple[str, ...] = ()  # of a spiking network: what is counted, and what it takes on each chip
 
     def __str__(self) -> str:
         rows = [["node", "op alone", "energy", "moved alone", "best plan with it there", ""]]
@@ -58,7 +60,7 @@ class Choice:
             prices = map(self._price, (a.moved, a.planned))
             rows.append([a.node, quantity(a.seconds, "s"), quantity(a.joules, "J"), *prices, mark])
         lines = [f"{self.op} runs on {self.node}: {self.reason}", f"price in {self.objective} (estimated):"]
-        return "\n".join(lines + table(rows))
+        return "\n".join([*lines, *table(rows), *self.spiking])
 
     def _price(self, value: float) -> str:
         """`+12.3 %` over the plan."""
@@ -79,6 +81,7 @@ def explain(plan: Plan, op: str) -> Choice:
         plan.objective.name,
         plan.solution.value,
         tuple(_alternative(plan, i, p) for p in range(len(g.devices))),
+        spiking_lines(plan, i),
     )
 
 

@@ -114,8 +114,13 @@ def device_of_node(plan: Plan, node: int) -> Device:
 
 
 def is_bound(plan: Plan, node: int) -> bool:
-    """Whether a node's times are measured."""
+    """Whether a node has a device here."""
     return (plan.devices or {}).get(plan.tasks.devices[node].name) is not None
+
+
+def is_measured(plan: Plan, node: int) -> bool:
+    """Whether a node's times are measured: those of a device that is simulated itself are not its own."""
+    return is_bound(plan, node) and not device_of_node(plan, node).simulated
 
 
 def model_of(plan: Plan) -> Model:

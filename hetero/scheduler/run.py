@@ -1,8 +1,8 @@
 """Runs a plan: each node's part on the device bound to it, at the same time where the plan says so.
 
 A node without a device runs on a stand-in, the NumPy backend, which gives its values; its times then come from the cost
-model and are called simulated. While there is a stand-in, parts run one after the other, so that it does not disturb
-what is measured; their overlap is simulated too.
+model and are called simulated. So are those of a virtual chip, from the events that it counted. While there is a
+stand-in, parts run one after the other, so that it does not disturb what is measured; their overlap is simulated too.
 
 What fails to compile or to run is refused for its node, with the reason; the rest is planned again, and the run
 goes on.
@@ -23,11 +23,12 @@ from hetero.execute import check_feed
 from hetero.op import Array
 from hetero.scheduler.concurrent import run_together
 from hetero.scheduler.held import Held
-from hetero.scheduler.parts import Part, PartError, computing, is_bound, model_of, prepare
+from hetero.scheduler.parts import Part, PartError, computing, is_bound, is_measured, model_of, prepare
 from hetero.scheduler.plan import Model, Plan
 from hetero.scheduler.result import Event, Moved, Result, Status, Step
 from hetero.scheduler.simulate import simulate
 from hetero.scheduler.solution import Schedule
+from hetero.scheduler.spikes import Counted, counted
 from hetero.scheduler.taskgraph import TaskGraph
 
 
@@ -39,6 +40,7 @@ class _State:
     done: set[int] = field(default_factory=set[int])
     steps: list[Step] = field(default_factory=list[Step])
     measured: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])  # (task, node) -> s
+    spikes: dict[tuple[int, int], Counted] = field(default_factory=dict[tuple[int, int], Counted])
 
 
 def run(plan: Plan, feed: Mapping[str, Any]) -> Result:
@@ -76,7 +78,7 @@ def _check_sizes(model: Model, arrays: Mapping[str, Array]) -> None:
 def _run_parts(plan: Plan, parts: Sequence[Part], state: _State, start: float) -> None:
     """All parts not done yet: at the same time when every node is real, else one after the other."""
     work = [p for p in parts if not state.done.issuperset(computing(plan, p))]
-    if all(is_bound(plan, p.node) for p in work):
+    if all(is_measured(plan, p.node) for p in work):
         run_together(work, lambda part: _run_part(plan, part, state, start))
         return
     for part in work:
@@ -100,13 +102,16 @@ def _run_part(plan: Plan, part: Part, state: _State, start: float) -> None:
         state.held.put(value, part.node, part.device, buffer)
     tasks = sorted(computing(plan, part))
     state.done.update(tasks)
-    bound, g = is_bound(plan, part.node), plan.tasks
+    bound, g = is_measured(plan, part.node), plan.tasks
     names = tuple(g.tasks[i] for i in tasks)
     status: Status = "measured" if bound else "simulated"
     node = g.devices[part.node].name
     state.steps.append(Step(node, part.device.name, names, began - start, ended - start, status))
     if bound:
         _share(g, part.node, tasks, ended - began, state)
+    crossing = {*part.takes, *part.gives}
+    for c in counted(plan, part, lambda v: state.held.on_host(v) if v in crossing else None):
+        state.spikes[c.task, part.node] = c
 
 
 def _share(g: TaskGraph, node: int, tasks: Sequence[int], seconds: float, state: _State) -> None:
@@ -177,8 +182,11 @@ def _result(asked: Plan, plan: Plan, state: _State, events: Sequence[Event], wal
     learned: dict[tuple[int, int], list[float]] = asked.__dict__.setdefault("_measured", {})
     for key, seconds in state.measured.items():
         learned.setdefault(key, []).append(seconds)
-    real = all(is_bound(plan, int(p)) for p in plan.schedule.device)
-    replayed = replay(plan, state.measured)
+    shares: dict[str, list[float]] = asked.__dict__.setdefault("_activity", {})
+    for c in state.spikes.values():
+        shares.setdefault(plan.tasks.tasks[c.task], []).append(c.activity)
+    real = all(is_measured(plan, int(p)) for p in plan.schedule.device)
+    replayed = replay(plan, state.measured, state.spikes)
     steps, moved = (tuple(state.steps), state.held.moves(plan)) if real else _replayed(plan, replayed)
     latency = wall if real else replayed.latency_s
     return Result(
@@ -193,13 +201,20 @@ def _output(model: Model, state: _State, value: int) -> Array:
     return state.held.on_host(value)
 
 
-def replay(plan: Plan, measured: Mapping[tuple[int, int], float]) -> Schedule:
-    """The schedule with measured times where there are any, and the model's elsewhere."""
-    seconds = plan.tasks.seconds.copy()
+def replay(
+    plan: Plan, measured: Mapping[tuple[int, int], float], spikes: Mapping[tuple[int, int], Counted] | None = None
+) -> Schedule:
+    """The schedule with measured times where there are any, those of counted events, and the model's elsewhere."""
+    seconds, joules = plan.tasks.seconds.copy(), plan.tasks.joules.copy()
     for (i, p), s in measured.items():
         if np.isfinite(seconds[i, p]) and seconds[i, p] > 0:
             seconds[i, p] = s
-    return simulate(replace(plan.tasks, seconds=seconds), plan.schedule.device, plan.schedule.decisions)
+    for (i, p), c in (spikes or {}).items():
+        if np.isfinite(seconds[i, p]):
+            seconds[i, p] = seconds[i, p] if c.seconds is None else c.seconds
+            joules[i, p] = joules[i, p] if c.dynamic_j is None else c.dynamic_j
+    tasks = replace(plan.tasks, seconds=seconds, joules=joules)
+    return simulate(tasks, plan.schedule.device, plan.schedule.decisions)
 
 
 def _replayed(plan: Plan, s: Schedule) -> tuple[tuple[Step, ...], tuple[Moved, ...]]:
@@ -208,7 +223,7 @@ def _replayed(plan: Plan, s: Schedule) -> tuple[tuple[Step, ...], tuple[Moved, .
     steps: list[Step] = []
     for part in prepare(plan):
         tasks = sorted(computing(plan, part))
-        status: Status = "measured" if is_bound(plan, part.node) else "simulated"
+        status: Status = "measured" if is_measured(plan, part.node) else "simulated"
         began, ended = float(s.start_s[tasks].min()), float(s.finish_s[tasks].max())
         node = g.devices[part.node].name
         steps.append(Step(node, part.device.name, tuple(g.tasks[i] for i in tasks), began, ended, status))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hetero import registry
+from hetero.errors import BackendError
 from hetero.scheduler.reasons import reasons
 from hetero.scheduler.show import quantity, span, table
+from hetero.scheduler.spiking_text import HEAD, spiking_rows
 
 if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan
@@ -15,7 +18,9 @@ ROWS = 200  # groups printed; a larger plan has its report
 
 def text(plan: Plan) -> str:
     """Head, nodes, groups, notes."""
-    return "\n".join([*head(plan), "", *table(node_rows(plan)), "", *table(op_rows(plan)), *_notes(plan)])
+    return "\n".join(
+        [*head(plan), "", *table(node_rows(plan)), "", *table(op_rows(plan)), *_spiking(plan), *_notes(plan)]
+    )
 
 
 def head(plan: Plan) -> list[str]:
@@ -40,11 +45,22 @@ def node_rows(plan: Plan) -> list[list[str]]:
     rows = [["node", "tier", "runs on", "groups", "busy", "peak memory"]]
     for p, device in enumerate(g.devices):
         mine = s.device == p
-        real = (plan.devices or {}).get(device.name) or "simulated"
+        real = runs_on(plan, device.name)
         runs = sum(bool(plan.ops[i]) for i in range(g.n) if mine[i])
         busy = float((s.finish_s - s.start_s)[mine].sum())
         rows.append([device.name, device.tier, real, str(runs), quantity(busy, "s"), quantity(s.peak_byte[p], "B")])
     return rows
+
+
+def runs_on(plan: Plan, node: str) -> str:
+    """The device that a node is bound to, and whether its times are its own."""
+    name = (plan.devices or {}).get(node)
+    if name is None:
+        return "simulated"
+    try:
+        return f"{name}, simulated" if registry.find(name).simulated else name
+    except BackendError:  # of a plan that was made on another machine
+        return name
 
 
 def op_rows(plan: Plan) -> list[list[str]]:
@@ -65,6 +81,11 @@ def op_rows(plan: Plan) -> list[list[str]]:
             ]
         )  # fmt: skip
     return rows
+
+
+def _spiking(plan: Plan) -> list[str]:
+    rows = spiking_rows(plan)
+    return ["", *table([list(HEAD), *rows])] if rows else []
 
 
 def _notes(plan: Plan) -> list[str]:

@@ -47,6 +47,11 @@ def is_neuron(layer: Layer) -> bool:
     return layer.kind.neuron or layer.op == "threshold"
 
 
+def gives_spikes(layer: Layer) -> bool:
+    """Whether what it gives are spikes."""
+    return is_neuron(layer) and layer.op not in ("li", "cuba_li", "i")
+
+
 def spiking_loop(node: Node) -> Loop | None:
     """The network of a `scan` whose body is one with neurons; None of any other node."""
     if node.op.name != "scan":
