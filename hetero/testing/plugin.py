@@ -7,6 +7,7 @@ reason.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -66,3 +67,11 @@ def device(request: pytest.FixtureRequest) -> object:
         if name in required() or name in _asked(request.config):
             raise
         pytest.skip(str(e))
+
+
+@pytest.fixture
+def tensor_device(device: Any) -> object:
+    """A `hetero.spi.Device` that runs graphs of any kind; simulators of chips take whole spiking networks only."""
+    if device.simulated:
+        pytest.skip(f"{device} takes spiking networks only")
+    return device

@@ -43,11 +43,11 @@ def test_nested_arguments_and_results_keep_their_nesting() -> None:
     assert list(graph.output_types) == ["both.0", "both.1", "y"]
 
 
-def test_jit_gives_what_the_function_gives(device: Device) -> None:
+def test_jit_gives_what_the_function_gives(tensor_device: Device) -> None:
     rng = np.random.default_rng(0)
-    x, w = (t(rng.uniform(-1, 1, s).astype("float32"), device) for s in ((5, 3), (3, 4)))
+    x, w = (t(rng.uniform(-1, 1, s).astype("float32"), tensor_device) for s in ((5, 3), (3, 4)))
     fast = ht.jit(layer)
-    assert fast(x, w).device == device
+    assert fast(x, w).device == tensor_device
     assert np.allclose(np.asarray(fast(x, w)), np.asarray(layer(x, w)), atol=1e-6)
 
 
@@ -139,12 +139,12 @@ def by_hand(xs: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[
     return state, np.stack(ys)
 
 
-def test_scan_is_a_loop(device: Device) -> None:
+def test_scan_is_a_loop(tensor_device: Device) -> None:
     xs = np.random.default_rng(0).random((6, 3), "float32")
     state, ys = by_hand(xs)
-    zero = t(np.zeros(3, "float32"), device)
+    zero = t(np.zeros(3, "float32"), tensor_device)
     for run in (ht.scan, ht.jit(lambda b, s, x: ht.scan(decay, s, x)) and ht.scan):
-        got_state, got_ys = run(decay, zero, t(xs, device))
+        got_state, got_ys = run(decay, zero, t(xs, tensor_device))
         assert np.allclose(np.asarray(got_state), state)
         assert np.allclose(np.asarray(got_ys), ys)
 
@@ -186,13 +186,13 @@ def test_a_state_that_changes_its_shape_is_refused() -> None:
         ht.scan(lambda s, x: (s, x), t([0.0]), ())
 
 
-def test_cond_takes_the_branch_that_the_value_says(device: Device) -> None:
+def test_cond_takes_the_branch_that_the_value_says(tensor_device: Device) -> None:
     f = ht.jit(lambda p, x: ht.cond(p, lambda v: v + x, lambda v: v * 2.0, x))  # pyright: ignore
-    x = t(np.array([1.0, 3.0], "float32"), device)
-    assert f(t(np.array(True), device), x).tolist() == [2.0, 6.0]  # pyright: ignore
-    assert f(t(np.array(False), device), x).tolist() == [2.0, 6.0]  # pyright: ignore
+    x = t(np.array([1.0, 3.0], "float32"), tensor_device)
+    assert f(t(np.array(True), tensor_device), x).tolist() == [2.0, 6.0]  # pyright: ignore
+    assert f(t(np.array(False), tensor_device), x).tolist() == [2.0, 6.0]  # pyright: ignore
     g = ht.jit(lambda p, x: ht.cond(p, lambda v: v, lambda v: -v, x))  # pyright: ignore
-    assert g(t(np.array(False), device), x).tolist() == [-1.0, -3.0]  # pyright: ignore
+    assert g(t(np.array(False), tensor_device), x).tolist() == [-1.0, -3.0]  # pyright: ignore
 
 
 def test_branches_must_agree() -> None:
