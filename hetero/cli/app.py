@@ -7,6 +7,7 @@ from importlib.metadata import version
 import typer
 
 from hetero.cli.calibrate import calibrate
+from hetero.cli.convert import convert
 from hetero.cli.demo import demo
 from hetero.cli.devices import devices
 from hetero.cli.diff import diff
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (calibrate, demo, devices, diff, doctor, graph, map, plan, profiles, run, verify):
+for command in (calibrate, convert, demo, devices, diff, doctor, graph, map, plan, profiles, run, verify):
     app.command()(command)
 
 

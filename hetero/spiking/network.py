@@ -123,7 +123,8 @@ def _wrong_starts(layer: Layer) -> list[str]:
     wrong: list[str] = []
     for name, value in layer.start.items():
         if name not in kept:
-            wrong.append(f"{layer.name}: {name} cannot start at a value; these can: {', '.join(sorted(kept)) or 'none'}")
+            can = ", ".join(sorted(kept)) or "none"
+            wrong.append(f"{layer.name}: {name} cannot start at a value; these can: {can}")
         elif value.ndim > len(layer.shape) or np.broadcast_shapes(value.shape, layer.shape) != layer.shape:
             wrong.append(f"{layer.name}: {name} starts as {value.shape} beside {layer.shape}")
     return wrong

@@ -1,0 +1,128 @@
+"""`hetero convert`: a ReLU network as a spiking one, and how well that does."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from hetero.cli.common import Json, Model, console, load_model, print_json
+from hetero.errors import GraphError
+from hetero.op import Array
+
+if TYPE_CHECKING:
+    from hetero.convert.snn import Converted
+    from hetero.report.converted import Report
+
+SHARE = 5  # one in so many samples is for calibration, where no number is given
+
+
+def convert(
+    model: Model,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="FILE.npz", help="Samples x (n, ...), and classes y (n,) if known.")
+    ],
+    to: Annotated[str, typer.Option("--to", help="What it becomes: snn.")] = "snn",
+    steps: Annotated[int, typer.Option(min=1, help="Time steps of an inference.")] = 64,
+    percentile: Annotated[float, typer.Option(help="Of the activations: the threshold.")] = 99.9,
+    per: Annotated[str, typer.Option(help="One threshold for each: channel, layer.")] = "channel",
+    calibrate: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Samples for thresholds (default: one in five); the rest is the test."),
+    ] = None,
+    chip: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="The chip that pays for events.")] = "loihi",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="The device that pays for the original.")
+    ] = "server-cpu",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.hetero", help="Write the network: (time, batch, ...) in and out.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a spiking network of a ReLU network: accuracy against time steps, errors by layer, events and energy.
+
+    Samples for calibration are taken evenly from all of --data; the report is of the others.
+
+    Example: hetero convert model.onnx --to snn --data calib.npz --steps 64 --report r.html --output net.hetero
+    """
+    from hetero.convert.snn import to_snn
+
+    if to != "snn":
+        raise GraphError(f"there is no --to {to!r}", hint="--to snn")
+    graph = load_model(model)
+    x, y = _samples(data)
+    mine = _chosen(len(x), calibrate)
+    made = to_snn(graph, x[mine], steps=steps, percentile=percentile, per=per)  # pyright: ignore[reportArgumentType]
+    found = _report(made, x[~mine], None if y is None else y[~mine], chip, profile)
+    written: dict[str, str] = {}
+    if output is not None:
+        _save(made, output)
+        written["network"] = str(output)
+    if report is not None:
+        found.save(report)
+        written["report"] = str(report)
+    said = (
+        f"{int(mine.sum())} of {len(x)} samples, taken evenly, set the thresholds; the other {int((~mine).sum())} test"
+    )
+    if json:
+        print_json(found.to_dict() | {"data": said, "written": written})
+        return
+    out = console()
+    out.print(said, markup=False)
+    out.print(str(found), markup=False, soft_wrap=True)
+    for path in written.values():
+        out.print(f"written: {path}", markup=False, soft_wrap=True)
+
+
+def _samples(path: Path) -> tuple[Array, Array | None]:
+    """x and, where there is one, y; a GraphError with everything that is wrong with them."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found: dict[str, Array] = {k: file[k] for k in ("x", "y") if k in file.files}
+            names = list(file.files)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as e:
+        raise GraphError(f"cannot read samples from {path}: {e}", hint="numpy.savez('calib.npz', x=x, y=y)") from e
+    x, y = found.get("x"), found.get("y")
+    wrong: list[str] = []
+    if x is None:
+        wrong.append(f"no x, only {', '.join(names) or 'nothing'}")
+    elif x.dtype.kind not in "fiub" or not x.ndim or len(x) < 2:
+        wrong.append(f"x is {x.dtype.name} {x.shape}, not numbers of 2 samples or more")
+    if y is not None and (y.dtype.kind not in "iu" or (x is not None and y.size != len(x))):
+        wrong.append(f"y is {y.dtype.name} {y.shape}, not a whole number for each sample")
+    if wrong or x is None:
+        raise GraphError(f"{path}: {'; '.join(wrong)}", hint="numpy.savez('calib.npz', x=x, y=y)")
+    return x, None if y is None else y.reshape(-1)
+
+
+def _chosen(count: int, wanted: int | None) -> Array:
+    """(count,) which samples are for calibration: evenly, since files are often sorted by class."""
+    number = max(1, count // SHARE) if wanted is None else wanted
+    if not 0 < number < count:
+        raise GraphError(f"--calibrate {number} of {count} samples leaves none for calibration or none for the test")
+    chosen = np.zeros(count, bool)
+    chosen[np.arange(number) * count // number] = True
+    return chosen
+
+
+def _report(made: Converted, x: Array, y: Array | None, chip: str, profile: str) -> Report:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("running", total=len(x))
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return made.report(x, y, chip=chip, profile=profile, progress=tell)
+
+
+def _save(made: Converted, path: Path) -> None:
+    try:
+        made.build(steps="time").save(str(path))
+    except OSError as e:
+        raise GraphError(f"cannot write {path}: {e}", hint="choose a folder that can be written to") from e
