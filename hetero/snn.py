@@ -21,9 +21,11 @@ import numpy as np
 from hetero import random
 from hetero.eager import place
 from hetero.errors import AttributeValueError, ShapeError
+from hetero.inline import inline
 from hetero.op import Array
 from hetero.ops.neuron import NEURONS
 from hetero.select import device_of
+from hetero.spiking.network import Network, build
 from hetero.tensor import Operand, Tensor, apply
 
 # -- one step of neurons ----------------------------------------------------------------------------------------
@@ -84,6 +86,28 @@ def li(x: Tensor, v: Tensor, *, tau: Operand, r: Operand, v_leak: Operand, dt: f
 def threshold(x: Tensor, level: Operand, *, strict: bool) -> Tensor:
     """1 where x is over the level, else 0"""
     return apply("threshold", x, _beside(x, level), strict=strict)
+
+
+# -- whole networks -------------------------------------------------------------------------------------------
+
+
+def call(network: Network, *inputs: Tensor) -> Any:
+    """A network on spikes (steps, [batch,] *shape), a tensor for each of its inputs: outputs (steps, [batch,] *shape).
+
+    One output is given as it is, several as a tuple in the network's order. Inputs are cast to the network's dtype. In
+    a trace it becomes one loop, called as the network is: what `ht.plan` places as a whole.
+    """
+    if len(inputs) != len(network.inputs):
+        raise ShapeError(f"{network.name} takes {', '.join(network.inputs)}, got {len(inputs)} tensors")
+    lead = {x.shape[: max(x.ndim - len(s), 0)] for x, s in zip(inputs, network.inputs.values(), strict=True)}
+    fits = all(x.shape[x.ndim - len(s) :] == s for x, s in zip(inputs, network.inputs.values(), strict=True))
+    if len(lead) != 1 or not fits or len(first := next(iter(lead))) not in (1, 2):
+        wanted = ", ".join(f"{n} (steps, [batch,] {', '.join(map(str, s))})" for n, s in network.inputs.items())
+        raise ShapeError(f"{network.name} takes {wanted}; got {', '.join(str(x.shape) for x in inputs)}")
+    graph = build(network, steps=first[0], batch=first[1] if len(first) == 2 else None)
+    cast = [x if x.dtype == network.dtype else apply("cast", x, dtype=network.dtype.name) for x in inputs]
+    made = inline(graph, *cast)
+    return made[0] if len(made) == 1 else made
 
 
 # -- values to spikes -----------------------------------------------------------------------------------------
@@ -191,6 +215,6 @@ def from_events(events: Events, *, device: Any = None) -> Tensor:
 
 
 __all__ = [
-    "Events", "count", "cuba_lif", "delta", "first_spike", "from_events", "if_", "latency", "li", "lif", "rate",
+    "Events", "call", "count", "cuba_lif", "delta", "first_spike", "from_events", "if_", "latency", "li", "lif", "rate",
     "threshold", "to_events",
 ]  # fmt: skip

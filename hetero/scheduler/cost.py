@@ -70,6 +70,8 @@ def _estimate(work: Work, model: Model) -> Estimate:
     for p in model.passes(work):
         rate = model.rate(p.op_class, work.dtype, p.size)
         launch = rate.launch_s.scale(p.times)
+        if work.spiking:  # at best the whole loop is one launch
+            launch = Interval(rate.launch_s.low, launch.mid, launch.high)
         op, byte = processor(work, p) if work.spiking else (interval(p.op), interval(p.byte))
         compute, memory = op * rate.second_per_op, byte * rate.second_per_byte
         seconds = seconds + launch + compute.max(memory)
