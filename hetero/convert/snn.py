@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ Progress = Callable[[int, int], None]  # samples done, samples in all
 
 BATCH = 64  # samples that an open batch dimension takes at once
 LEAST = 0.1  # of a layer's threshold: what the threshold of a channel is at least
-MOST_RECORDED = 1 << 24  # spikes kept at once
+MOST_RECORDED = 1 << 24  # spikes and inputs kept at once
 LAST = ("softmax", "log_softmax", "argmax")  # what tells the same class before and after
 BESIDE = ("cast", "reshape")  # what may stand among these
 
@@ -93,8 +94,8 @@ class Converted:
         x, steps = self.prepare(data, device), self.steps if steps is None else steps
         names = [r.name for r in self.layers]
         (given,), (out,) = self.network.inputs, self.network.outputs
-        each = steps * sum(self.network.layers[n].size for n in names)
-        chunk = max(1, min(len(x), MOST_RECORDED // max(each, 1)))
+        each = steps * (sum(self.network.layers[n].size for n in names) + prod(self.network.inputs[given]) + 1)
+        chunk = max(1, min(len(x), MOST_RECORDED // each))
         graph = build(self.network, steps=steps, batch=chunk, record=names)
         values: list[Array] = []
         counts: dict[str, list[Array]] = {n: [] for n in names}
@@ -131,10 +132,9 @@ def to_snn(
     A GraphError lists everything that has no spiking form.
     """
     _check(graph, data, steps, percentile, per)
-    (port,) = graph.inputs
     samples = np.asarray(data)
-    sizes = bind_sizes(graph.input_types, {port.name: (min(BATCH, len(samples)), *samples.shape[1:])})
-    special = optimize(graph.specialize(sizes) if sizes or not graph.static else graph)
+    _, special = of_batch(graph, samples, min(BATCH, len(samples)))
+    special = optimize(special)
     if not special.static:
         raise GraphError(f"{graph.name} has shapes that depend on values", hint="export it with fixed shapes")
     plain = compact(replace(special, outputs=(Port("value", _last(special)),)))
@@ -148,6 +148,15 @@ def to_snn(
     shape = walk.shape(walk.input_value)
     net = Network({walk.input: shape}, walk.layers, (walk.output,), tuple(walk.edges), name=f"{graph.name}_snn")
     return Converted(net.check(), graph, plain, walk.input_value, tuple(walk.rectified), steps, len(samples))
+
+
+def of_batch(graph: Graph, data: Array, batch: int) -> tuple[int, Graph]:
+    """The graph for samples (n, ...) in batches of so many; of its own size where that is fixed."""
+    (port,) = graph.inputs
+    known = graph.types[port.value].shape or (batch,)
+    batch = known[0] if isinstance(known[0], int) else batch
+    sizes = bind_sizes(graph.input_types, {port.name: (batch, *data.shape[1:])})
+    return batch, graph.specialize(sizes) if sizes or not graph.static else graph
 
 
 def _check(graph: Graph, data: Array, steps: int, percentile: float, per: str) -> None:

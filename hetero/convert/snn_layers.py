@@ -195,9 +195,9 @@ class Walk:
             total = (old.parameters.get("bias", np.zeros(len(each))) + each).astype(np.float32)
             self.layers[flow.own] = replace(old, parameters={"weight": old.parameters["weight"], "bias": total})
             return flow
-        factor = per_channel(flow.scale)
-        if each is None or factor is None or (bias.ndim == 1 and bias.size > MOST_DIAGONAL):
+        if each is None or (bias.ndim == 1 and bias.size > MOST_DIAGONAL):
             raise RefusedError("adds another number to each place; a channel has one bias")
+        flow, factor = self.channelwise(flow)
         if bias.ndim == 1:
             parameters, op, attrs = {"weight": np.diag(factor), "bias": each}, "synapse_dense", {}
         else:

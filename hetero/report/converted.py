@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from hetero.chip import Chip, Events, Mapped, bill, load_chip, map_network
-from hetero.convert.snn import Converted, Progress, Ran
+from hetero.convert.snn import Converted, Progress, Ran, of_batch
 from hetero.errors import GraphError
-from hetero.graph.ir import Graph, bind_sizes
+from hetero.graph.ir import Graph
 from hetero.graph.passes.fuse import groups
 from hetero.op import Array
 from hetero.profile import Interval, Profile, load
@@ -129,7 +129,7 @@ def report(
     spikes = _spikes(converted, mapped, ran, x)
     each = {n: float(spikes[of] @ fan_out[of]) / len(x) for n, of in mapped.of.items()}
     layers = _layers(converted, ran, data, each, device)
-    per, single = _single(converted.source, data)
+    per, single = of_batch(converted.source, np.asarray(data), 1)
     op, byte, cost = _original(single, load(profile) if isinstance(profile, str) else profile, per)
     return Report(
         converted.source.name, len(x), converted.calibrated, len(ran.values), labels is not None,
@@ -228,15 +228,6 @@ def _busiest(mapped: Mapped, per_core: Array, ticks: int) -> tuple[int, int]:
 
 
 # -- the original -----------------------------------------------------------------------------------------------
-
-
-def _single(graph: Graph, data: Array) -> tuple[int, Graph]:
-    """Samples of a batch, one where the batch is open, and the graph for it."""
-    (port,) = graph.inputs
-    known = graph.types[port.value].known
-    batch = known[0] if isinstance(known[0], int) else 1
-    sizes = bind_sizes(graph.input_types, {port.name: (batch, *np.shape(data)[1:])})
-    return batch, graph.specialize(sizes) if sizes or not graph.static else graph
 
 
 def _original(graph: Graph, profile: Profile, samples: int) -> tuple[float, float, Cost]:
