@@ -13,6 +13,7 @@ from rich.text import Text
 from hetero.chip import Bill, Mapped, Run, load_chip, map_network, run_graph
 from hetero.chip.chip import SHIPPED
 from hetero.chip.mapping import Placed
+from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic
 from hetero.cli.common import (
     Dt,
     Inputs,
@@ -29,7 +30,7 @@ from hetero.cli.profiles import text
 from hetero.execute import check_feed
 from hetero.graph.ir import Graph, bind_sizes
 from hetero.profile.quantity import Interval, given
-from hetero.spiking.network import read
+from hetero.spiking.network import build, read
 
 Net = Annotated[Path, typer.Argument(help="A .nir network, or a graph that graph.save wrote.", metavar="NET")]
 OnChip = Annotated[
@@ -47,6 +48,7 @@ def map(
     size: Sizes = None,
     dt: Dt = None,
     rule: Rule = None,
+    arithmetic: Arithmetic = None,
     json: Json = False,
 ) -> None:
     """Put a spiking network on a virtual chip: cores, how full they are, and every limit that it breaks.
@@ -55,13 +57,15 @@ def map(
 
     Example: hetero map net.hetero --chip loihi --input x=spikes.npy
     """
-    graph = load_model(net, dt, rule)
-    mapped = map_network(read(graph), load_chip(chip))
+    network, said = in_arithmetic(read(load_model(net, dt, rule)), [], arithmetic)
+    graph = build(network)
+    mapped = map_network(network, load_chip(chip))
     asked = bool(input) or random is not None
     run = _run(graph, mapped, _feed(graph, input, random, size)) if asked and mapped.fits else None
     if json:
-        print_json(_report(mapped, run))
+        print_json(_report(mapped, run) | {"arithmetic": said})
     else:
+        console().print(said, markup=False)
         _show(mapped, run, asked)
     if not mapped.fits:
         raise typer.Exit(1)
@@ -73,7 +77,8 @@ def _feed(graph: Graph, files: list[str] | None, seed: int | None, sizes: list[s
     alone = len(arrays) == 1 and bool(files)  # its name may have been left out
     named = set(arrays) if alone else {f.partition("=")[0] for f in files or []}
     rng = np.random.default_rng(seed)
-    return {n: a if n in named else (rng.random(a.shape) < RATE).astype(a.dtype) for n, a in arrays.items()}
+    feed = {n: a if n in named else (rng.random(a.shape) < RATE).astype(a.dtype) for n, a in arrays.items()}
+    return fitting(feed, graph.input_types)
 
 
 def _run(graph: Graph, mapped: Mapped, feed: dict[str, Any]) -> Run | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic
 from hetero.cli.common import (
     Dt,
     Inputs,
@@ -26,8 +27,10 @@ from hetero.cli.outputs import describe_outputs, outputs_table, write_outputs
 from hetero.cli.planned import run_planned
 from hetero.counters import Stats, reset_stats, stats
 from hetero.errors import GraphError
+from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
+from hetero.spiking.network import build, read
 
 Backend = Annotated[
     str | None, typer.Option("--backend", help="Device to run on (default: HETERO_BACKEND, else numpy).")
@@ -42,6 +45,7 @@ def run(
     dt: Dt = None,
     rule: Rule = None,
     backend: Backend = None,
+    arithmetic: Arithmetic = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the outputs, one .npy each.")] = None,
     topology: Annotated[
         str | None,
@@ -60,7 +64,10 @@ def run(
     Example: hetero run model.onnx --random 0 --backend opencl --output results
     """
     graph = load_model(model, dt, rule)
+    graph, said = _spiking(graph, backend, arithmetic)
     feed = gather_inputs(graph, input, random, size)
+    if said:
+        feed = fitting(feed, graph.input_types)
     if topology is not None:
         run_planned(graph, feed, topology, objective, backend, output, trace, json)
         return
@@ -75,9 +82,19 @@ def run(
     did = stats()
     written = write_outputs(outs, output) if output else {}
     if json:
-        print_json(_report(device.name, seconds, outs, did, written))
+        print_json(_report(device.name, seconds, outs, did, written) | ({"arithmetic": said} if said else {}))
         return
+    if said:
+        console().print(said, markup=False)
     _show(device.name, seconds, outs, did, written)
+
+
+def _spiking(graph: Graph, backend: str | None, arithmetic: str | None) -> tuple[Graph, str]:
+    """A spiking network in the arithmetic that is asked for, or that Lava wants, and a word on it; else the graph."""
+    if arithmetic is None and device_of(backend).backend != "lava":
+        return graph, ""
+    net, said = in_arithmetic(read(graph), [device_of(backend).name], arithmetic)
+    return build(net), said
 
 
 def _report(device: str, seconds: float, outs: dict[str, Array], did: Stats, written: dict[str, str]) -> dict[str, Any]:

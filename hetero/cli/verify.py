@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic
 from hetero.cli.common import Dt, Inputs, Json, Model, Rule, console, gather_inputs, load_model, print_json
 from hetero.errors import GraphError, HeteroError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
 from hetero.spiking.network import Network, build, read
-from hetero.spiking.quantize import quantize_loihi
 from hetero.spiking.verify import Verdict, compare
 
 
@@ -30,9 +30,7 @@ def verify(
     activity: Annotated[float, typer.Option(help="Share of the random inputs that spike in a step.")] = 0.1,
     dt: Dt = None,
     rule: Rule = None,
-    arithmetic: Annotated[
-        str | None, typer.Option(help="float32 or loihi (default: loihi where lava is asked, else as the model is).")
-    ] = None,
+    arithmetic: Arithmetic = None,
     json: Json = False,
 ) -> None:
     """Run a spiking network on several devices; say the first step, neuron and cause of a difference, or: identical.
@@ -45,7 +43,7 @@ def verify(
     if len(names) < 2:
         raise GraphError(f"--on {on} names one device", hint="--on numpy,opencl compares two")
     graph = load_model(model, dt, rule)
-    net, said = _arithmetic(read(graph), names, arithmetic)
+    net, said = in_arithmetic(read(graph), names, arithmetic)
     recorded = build(net, record=True)
     feed = _feed(recorded, input, random, steps, activity)
     verdicts, failed = _verdicts(net, recorded, feed, names)
@@ -57,35 +55,13 @@ def verify(
         raise typer.Exit(1)
 
 
-def _arithmetic(net: Network, names: list[str], asked: str | None) -> tuple[Network, str]:
-    """The network in the arithmetic that is compared, and a word on how it came to it."""
-    if asked not in (None, "float32", "loihi"):
-        raise GraphError(f"there is no arithmetic {asked!r}", hint="float32 or loihi")
-    integer = net.dtype.kind == "i"
-    wanted = asked or ("loihi" if integer or any(n.partition(":")[0] == "lava" for n in names) else "float32")
-    if wanted == "float32" and integer:
-        raise GraphError("the model is in loihi arithmetic already", hint="leave --arithmetic out")
-    if wanted == "loihi" and not integer:
-        made = quantize_loihi(net)
-        return made.network, f"loihi arithmetic, made from float32 by quantize_loihi:\n{made}"
-    return net, f"{wanted} arithmetic"
-
-
 def _feed(graph: Graph, given: list[str] | None, seed: int | None, steps: int, activity: float) -> dict[str, Array]:
     """Spikes from files, cast where that loses nothing; or random ones."""
     if given or seed is None:
-        feed = gather_inputs(graph, given, None, None)
-        return {n: _as(n, a, graph.input_types[n].dtype) for n, a in feed.items()}
+        return fitting(gather_inputs(graph, given, None, None), graph.input_types)
     rng = np.random.default_rng(seed)
     shapes = {n: (steps, *(int(k) for k in t.known[1:])) for n, t in graph.input_types.items()}  # pyright: ignore[reportArgumentType]
     return {n: (rng.random(s) < activity).astype(graph.input_types[n].dtype) for n, s in shapes.items()}
-
-
-def _as(name: str, array: Array, dtype: Any) -> Array:
-    made = array.astype(dtype)
-    if not np.array_equal(made, array):
-        raise GraphError(f"input {name} does not fit {dtype.name} without loss", hint="spikes are 0 and 1")
-    return made
 
 
 def _verdicts(
