@@ -22,7 +22,7 @@ from hetero.graph.ir import Graph
 from hetero.graph.passes.fuse import groups
 from hetero.op import Array
 from hetero.profile import Interval, Profile, load
-from hetero.scheduler.cost import estimate, static_w, work_of
+from hetero.scheduler.cost import estimate, refusal, static_w, work_of
 from hetero.scheduler.lower import planned_graph
 
 CHIP, PROFILE = "loihi", "server-cpu"
@@ -52,10 +52,12 @@ class LayerFit:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an inference takes on a device, estimated. `notes` say what is missing or assumed."""
+    """What an inference takes on a device, estimated; `static_j` is the part of the energy that it draws just by being
+    on. `notes` say what is missing or assumed."""
 
     device: str
     energy_j: Interval | None
+    static_j: Interval | None
     seconds: Interval | None
     notes: tuple[str, ...] = ()
     label: str = "estimated"
@@ -205,15 +207,20 @@ def _on_chip(mapped: Mapped, spikes: Array, steps: int, samples: int) -> Cost:
         _busiest(mapped, per_core, ticks),
     )  # fmt: skip
     paid = bill(chip, events)
-    energy, seconds = paid.energy_j, paid.seconds
-    notes = [f"nobody published the energy of {', '.join(paid.missing)}, which is left out"] * bool(paid.missing)
+    notes = [_scope(chip.profile)] * ("static" in paid.terms)
+    notes += [f"nobody published the energy of {', '.join(paid.missing)}, which is left out"] * bool(paid.missing)
     notes += ["it has more cores than the chip, so that hops are not counted"] * (mapped.hops is None)
     notes += ["its spikes are 0 and 1, and the input is given as numbers"] * (chip.limit("spike_bits") == 1)
     notes += [f"as it is it does not fit: {v}" for v in mapped.violations]
-    return Cost(
-        chip.title, None if energy is None else energy.scale(1 / samples),
-        None if seconds is None else seconds.scale(1 / samples), tuple(notes),
-    )  # fmt: skip
+    each = (paid.energy_j, paid.terms.get("static"), paid.seconds)
+    energy, static, seconds = (None if v is None else v.scale(1 / samples) for v in each)
+    return Cost(chip.title, energy, static, seconds, tuple(notes))
+
+
+def _scope(profile: Profile) -> str:
+    """What static power is of: the powers of a chip and of a whole server are not alike."""
+    scope = profile.static_w.scope if profile.static_w is not None else ""
+    return f"static power is that of the {scope}" if scope else "nobody says what all draws the static power"
 
 
 def _busiest(mapped: Mapped, per_core: Array, ticks: int) -> tuple[int, int]:
@@ -238,10 +245,14 @@ def _original(graph: Graph, profile: Profile, samples: int) -> tuple[float, floa
     seconds = energy = Interval(0.0, 0.0, 0.0)
     for e in total:
         seconds, energy = seconds + e.seconds, energy + e.joules
-    energy = energy + static_w(profile) * seconds
+    static, each = static_w(profile) * seconds, 1 / samples
     assumed = dict.fromkeys(a for e in total for a in e.assumed)
-    notes = (f"the profile lacks {', '.join(assumed)}, which is assumed by kind of device",) if assumed else ()
-    each = 1 / samples
+    refused = dict.fromkeys(why for n in fused.nodes if (why := refusal(fused, n, profile)) is not None)
+    notes = (
+        _scope(profile),
+        *(f"it does not run the original as it is: {why}" for why in refused),
+        *(f"the profile lacks {a}, which is assumed by kind of device" for a in assumed),
+    )
     byte = sum(w.read_byte + w.write_byte + w.weight_byte for w in works) * each
-    cost = Cost(profile.title, energy.scale(each), seconds.scale(each), notes)
+    cost = Cost(profile.title, (energy + static).scale(each), static.scale(each), seconds.scale(each), notes)
     return sum(w.op for w in works) * each, byte, cost

@@ -64,11 +64,15 @@ def _size(r: Report) -> str:
 
 
 def _cost(name: str, c: Cost) -> list[str]:
-    energy = "nobody published the energy of an event" if c.energy_j is None else span(c.energy_j, "J")
-    seconds = "" if c.seconds is None else f", {span(c.seconds, 's')}"
     notes = [f"  {n}" for n in c.notes[:NOTES]]
     more = [f"  and {len(c.notes) - NOTES} more"] if len(c.notes) > NOTES else []
-    return [f"{name}: {energy}{seconds} ({c.label})", *notes, *more]
+    return [f"{name}, {c.label}: {_joules(c)}", *notes, *more]
+
+
+def _joules(c: Cost) -> str:
+    energy = "nobody published the energy of an event" if c.energy_j is None else span(c.energy_j, "J")
+    static = f", of it {quantity(c.static_j.mid, 'J')} static" if c.energy_j is not None and c.static_j else ""
+    return energy + static + ("" if c.seconds is None else f"; {span(c.seconds, 's')}")
 
 
 # -- HTML -----------------------------------------------------------------------------------------------------
@@ -186,8 +190,6 @@ def _layers(r: Report) -> str:
 def _costs(r: Report) -> Iterator[str]:
     yield f"<p>On average {text(_events(r))}. The original: {text(_size(r))}.</p>"
     for name, c in ((f"Spiking on {r.chip.device}", r.chip), (f"Original on {r.device.device}", r.device)):
-        energy = "energy of an event not published" if c.energy_j is None else span(c.energy_j, "J")
-        seconds = "" if c.seconds is None else f", {span(c.seconds, 's')}"
-        yield f"<p><b>{text(name)}</b>: {text(energy + seconds, 400)} ({c.label})</p>"
+        yield f"<p><b>{text(name)}</b>, {c.label}: {text(_joules(c), 400)}</p>"
         if c.notes:
             yield '<ul class="soft">' + "".join(f"<li>{text(n, 600)}</li>" for n in c.notes) + "</ul>"

@@ -1,4 +1,4 @@
-"""ReLU networks as spiking ones: as right as before within 64 steps, rates beside activations, refusals told at once."""
+"""ReLU networks as spiking ones: as right as before within 64 steps, rates beside activations, refusals listed."""
 
 from __future__ import annotations
 
@@ -278,6 +278,22 @@ def test_a_report_says_accuracy_layers_and_costs(tmp_path: Path) -> None:
     for word in ("accuracy", "synaptic events", "estimated", "saturated"):
         assert word in page
         assert word in str(report)
+
+
+def test_a_device_that_cannot_run_the_original_is_told() -> None:
+    made, x, _ = small()
+    notes = made.report(x, profile="edge-tpu").device.notes
+    assert any(n.startswith("it does not run the original as it is: edge-tpu has no float32") for n in notes)
+
+
+def test_another_maximum_and_several_outputs_are_refused() -> None:
+    node = helper.make_node
+    nodes = [node("MatMul", ["x", "w"], ["a"], "dense"), node("Max", ["a", "one"], ["y"], "largest")]
+    with pytest.raises(GraphError, match="largest: maximum with anything but 0"):
+        to_snn(model(nodes, {"w": np.ones((3, 2)), "one": 1}, ["n", 3], "y"), np.ones((2, 3), "f4"))
+    both = ht.trace(lambda x: (x + 1.0, x * 2.0), ht.spec((4, 3)))
+    with pytest.raises(GraphError, match="gives several values"):
+        to_snn(both, np.ones((4, 3), "f4"))
 
 
 def test_without_labels_answers_count_as_the_originals() -> None:
