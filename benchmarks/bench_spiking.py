@@ -91,8 +91,11 @@ def sparse(device: str = "opencl", n: int = 10_000, fan_in: int = 1_000, steps: 
                 lif("l1", n, 0.1, 1.0))  # fmt: skip
     mine, out = seconds(build(net, steps=steps), x, device)
     step, index = np.nonzero(x)
-    given = {"sources": n, "targets": n, "steps": steps, "source": source, "target": target, "weight": weight,
-             "index": index, "step": step}  # fmt: skip
+    by = np.argsort(
+        source, kind="stable"
+    )  # in this order Brian2 reads what a spike needs in one piece: five times quicker
+    given = {"sources": n, "targets": n, "steps": steps, "source": source[by], "target": target[by],
+             "weight": weight[by], "index": index, "step": step}  # fmt: skip
     other = peer("HETERO_BRIAN_PYTHON", "brian_sparse.py", given)
     events = len(index) * fan_in
     name, theirs = f"10,000 to 10,000 LIF, fan-in 1,000, 2 %, {device}", "Brian2 C++ standalone, 1 thread"

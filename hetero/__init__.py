@@ -199,6 +199,7 @@ if TYPE_CHECKING:
     from hetero.convert.nir_in import from_nir
     from hetero.convert.nir_out import to_nir
     from hetero.convert.onnx_in import from_onnx
+    from hetero.convert.snn import to_snn
     from hetero.dtype import DType
     from hetero.graph.ir import Graph
     from hetero.privacy import release
@@ -234,6 +235,7 @@ _LATER = {
     "scan": "hetero.tracing",
     "spec": "hetero.tracing",
     "to_nir": "hetero.convert.nir_out",
+    "to_snn": "hetero.convert.snn",
     "trace": "hetero.tracing",
 }
 _SUBMODULES = frozenset({"fft", "linalg", "random", "snn"})
@@ -446,6 +448,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to_nir",
+    "to_snn",
     "trace",
     "tril",
     "triu",
