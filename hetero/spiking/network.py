@@ -54,17 +54,23 @@ class Network:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """Layers in the order in which a step runs them; a GraphError for a loop in which nothing is delayed."""
-        waits = {n: {e.source for e in self.into.get(n, ()) if not e.delayed} & set(self.layers) for n in self.layers}
-        done: list[str] = []
-        while waits:
-            ready = [n for n, sources in waits.items() if not sources]
-            if not ready:
-                raise GraphError(
-                    f"{self.name}: {' and '.join(sorted(waits))} wait for each other within one step",
-                    hint="an edge of the loop must be delayed",
-                )
-            done += ready
-            waits = {n: sources.difference(ready) for n, sources in waits.items() if n not in ready}
+        sources = {n: {e.source for e in self.into.get(n, ()) if not e.delayed} & set(self.layers) for n in self.layers}
+        readers: dict[str, list[str]] = {}
+        for name, of in sources.items():
+            for source in of:
+                readers.setdefault(source, []).append(name)
+        done = [n for n, of in sources.items() if not of]
+        for name in done:  # grows as it is read
+            for reader in readers.get(name, ()):
+                sources[reader].remove(name)
+                if not sources[reader]:
+                    done.append(reader)
+        if len(done) < len(self.layers):
+            waiting = " and ".join(sorted(set(self.layers) - set(done)))
+            raise GraphError(
+                f"{self.name}: {waiting} wait for each other within one step",
+                hint="an edge of the loop must be delayed",
+            )
         return tuple(done)
 
     def check(self) -> Network:
@@ -125,9 +131,15 @@ def _wrong_starts(layer: Layer) -> list[str]:
         if name not in kept:
             can = ", ".join(sorted(kept)) or "none"
             wrong.append(f"{layer.name}: {name} cannot start at a value; these can: {can}")
-        elif value.ndim > len(layer.shape) or np.broadcast_shapes(value.shape, layer.shape) != layer.shape:
+        elif not _broadcasts(value.shape, layer.shape):
             wrong.append(f"{layer.name}: {name} starts as {value.shape} beside {layer.shape}")
     return wrong
+
+
+def _broadcasts(shape: Shape, to: Shape) -> bool:
+    """Whether an array of a shape stretches to another."""
+    ends = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in ends)
 
 
 def _own_shape(layer: Layer) -> Shape:
