@@ -48,6 +48,10 @@ def plan(
     at: Starts = None,
     to: Arrives = None,
     size: Sizes = None,
+    activity: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SHARE or NAME=SHARE", help="Of spiking networks: the share of neurons that spike."),
+    ] = None,
     tasks: Annotated[
         Path | None, typer.Option(help="Plan a task graph in JSON instead of a model.", metavar="FILE.json")
     ] = None,
@@ -82,8 +86,9 @@ def plan(
         missing = " and ".join(n for n, v in (("MODEL", model), ("--topology", topology)) if v is None)
         raise PlanError(f"plan wants {missing}", hint="hetero plan MODEL.onnx --topology robot, or --tasks FILE.json")
     else:
-        wishes = {"private": zones(private), "pins": pairs("--pin", pin), "inputs": pairs("--at", at)}
-        found = _of_model(model, topology, goal, size, {**common, **wishes, "outputs": pairs("--to", to)})
+        wishes: dict[str, Any] = {"private": zones(private), "pins": pairs("--pin", pin), "inputs": pairs("--at", at)}
+        wishes |= {"outputs": pairs("--to", to), "activity": shares(activity)}
+        found = _of_model(model, topology, goal, size, {**common, **wishes})
     if without:
         found = found.without(without)
     if save:
@@ -160,6 +165,18 @@ def pairs(option: str, given: list[str] | None) -> dict[str, list[str]]:
         if not equals or not name or not places:
             raise PlanError(f"{option} {text} is not NAME=NODE")
         out[name] = [p.strip() for p in places.split(",")]
+    return out
+
+
+def shares(given: list[str] | None) -> dict[str, float]:
+    """`0.05` for every spiking network, `NAME=0.05` for one."""
+    out: dict[str, float] = {}
+    for text in given or []:
+        name, equals, share = text.rpartition("=")
+        try:
+            out[name if equals else "*"] = float(share)
+        except ValueError as e:
+            raise PlanError(f"--activity {text} is no share", hint="--activity 0.05, or NAME=0.05") from e
     return out
 
 

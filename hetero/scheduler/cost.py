@@ -20,7 +20,15 @@ from hetero.scheduler.cost_class import CLASSES, op_class
 from hetero.scheduler.cost_default import Activity
 from hetero.scheduler.cost_model import Model, model_of
 from hetero.scheduler.cost_refuse import refusal
-from hetero.scheduler.cost_spiking import Bill, neuromorphic, on_chip, processor, spiking_bill, spiking_work
+from hetero.scheduler.cost_spiking import (
+    Bill,
+    neuromorphic,
+    on_chip,
+    processor,
+    resident_byte,
+    spiking_bill,
+    spiking_work,
+)
 from hetero.scheduler.cost_work import BITS, Pass, Work
 from hetero.scheduler.cost_work import work_of as plain_work
 
@@ -144,6 +152,7 @@ __all__ = [
     "on_chip",
     "op_class",
     "refusal",
+    "resident_byte",
     "static_w",
     "transfer",
     "work_of",

@@ -177,6 +177,18 @@ def mapped_on(node: Node, profile: Profile) -> Mapped | str | None:
     return made
 
 
+def resident_byte(graph: Graph, node: Node, profile: Profile) -> float | None:
+    """What a spiking network occupies of a chip while it is there: memory in the share of cores that it takes, less the
+    room for what goes in and out; None where no such chip is shipped."""
+    found = mapped_on(node, profile) if neuromorphic(profile) else None
+    cores = found.chip.limit("cores") if isinstance(found, Mapped) else None
+    if not isinstance(found, Mapped) or cores is None or profile.memory_byte is None:
+        return None
+    carried = int(node.attrs["carried"])
+    border = sum(float(graph.types[i].nbytes) for i in (*node.inputs[carried:], *node.outputs[carried:]))
+    return max(profile.memory_byte.value - border, 0.0) * min(found.cores / cores, 1.0)
+
+
 # -- time and energy ------------------------------------------------------------------------------------------
 
 

@@ -22,8 +22,9 @@ from hetero.profile.quantity import Quantity
 from hetero.profile.topology import Node as Place
 from hetero.profile.topology import Topology, TopologyLink
 from hetero.scheduler.activity import activities
-from hetero.scheduler.cost import Estimate, Work, estimate, on_chip, refusal, work_of
+from hetero.scheduler.cost import Estimate, Work, estimate, on_chip, refusal, resident_byte, work_of
 from hetero.scheduler.request import Request, Resolver
+from hetero.scheduler.starts import with_starts
 from hetero.scheduler.taskgraph import INF, DeviceSpec, Floats, LinkSpec, TaskGraph
 
 End = Literal["low", "high"]
@@ -158,7 +159,7 @@ def _make_groups(planned: Graph, fused: Graph, members: list[list[Node]]) -> lis
     """Inputs, fused groups in order, outputs; each with a name of its own."""
     taken: dict[str, int] = {}
     made = [Group(_unique(f"input {p.name}", taken), ()) for p in planned.inputs]
-    for node, nodes in zip(fused.nodes, members, strict=True):
+    for node, nodes in with_starts(fused, members):
         made.append(Group(_unique(nodes[-1].label, taken), tuple(nodes), work_of(fused, node), node))
     return made + [Group(_unique(f"output {p.name}", taken), ()) for p in planned.outputs]
 
@@ -185,8 +186,9 @@ def _tensors(planned: Graph, made: list[Group]) -> tuple[list[int], list[int], l
         home |= {v: i for n in group.nodes for v in n.outputs}
     readers: dict[int, dict[int, None]] = {v: {} for v in home}
     for i, group in enumerate(made):
+        own = {v for n in group.nodes for v in n.outputs}  # starts of networks are made where they are read
         for v in (v for n in group.nodes for v in n.inputs):
-            if v in home and home[v] != i:
+            if v in home and home[v] != i and v not in own:
                 readers[v][i] = None
     start = len(made) - len(planned.outputs)
     for k, port in enumerate(planned.outputs):
@@ -273,7 +275,8 @@ class _Table:
                 continue
             if not _releases(group):
                 self._put(i, p, estimate(work_at(group, place), place.profile, place.dtype), place)
-            self.resident[i, p] = group.work.weight_byte * _shrink(place)
+            spiking = resident_byte(runs.fused, group.fused, place.profile) if group.fused is not None else None
+            self.resident[i, p] = group.work.weight_byte * _shrink(place) if spiking is None else spiking
 
     def _put(self, i: int, p: int, e: Estimate, place: Place) -> None:
         self.seconds[:, i, p] = e.seconds.low, e.seconds.mid, e.seconds.high

@@ -73,7 +73,8 @@ def _part(plan: Plan, node: int, tasks: Sequence[int]) -> Part | None:
     """Compiled on the node's device, or on the stand-in; None for inputs and outputs alone."""
     model = model_of(plan)
     position = _positions(model)
-    nodes = sorted((n for i in tasks for n in model.lowered.groups[i].nodes), key=lambda n: position[id(n)])
+    every = {id(n): n for i in tasks for n in model.lowered.groups[i].nodes}
+    nodes = sorted(every.values(), key=lambda n: position[id(n)])
     if not nodes:
         return None
     device = device_of_node(plan, node)

@@ -14,7 +14,8 @@ import pytest
 import hetero as ht
 from hetero.chip import load_chip, map_network
 from hetero.chip.expect import expected
-from hetero.errors import PlanError, ShapeError
+from hetero.errors import PlanError
+from hetero.graph.build import FOLD_LIMIT
 from hetero.graph.ir import Graph
 from hetero.profile import load as load_profile
 from hetero.profile.quantity import Interval, given
@@ -171,6 +172,32 @@ def test_neurons_of_the_whole_chip_are_counted_before_it_is_mapped() -> None:
     )
 
 
+def test_networks_share_the_cores_of_a_chip() -> None:
+    """Two that take most of it do not fit together."""
+    one, two = (replace(dense(n, 1), name=name) for name, n in (("one", 75_000), ("two", 75_001)))
+    graph = ht.trace(lambda x: (ht.snn.call(one, x), ht.snn.call(two, x)), ht.spec((2, 1), "int32"))
+    plan = ht.plan(graph, "robot", "energy", pins={"one": "loihi"}, budget_s=0.1)
+    assert plan.placement["two"] != "loihi"
+    assert 0.55 < plan.schedule.peak_byte[2] / plan.tasks.devices[2].memory_byte < 0.65  # 74 of 128 cores
+    with pytest.raises(PlanError, match="memory"):
+        ht.plan(graph, "robot", pins={"one": "loihi", "two": "loihi"}, budget_s=0.1)
+
+
+def test_states_at_the_start_are_made_where_the_network_runs() -> None:
+    """Large zeros are not folded, and two networks share them; none of them crosses a link."""
+    one, two = (replace(dense(FOLD_LIMIT + 1, n), name=f"net{n}") for n in (1, 2))
+    graph = ht.trace(lambda x, y: (ht.snn.call(one, x), ht.snn.call(two, y)),
+                     ht.spec((4, 1), "int32"), ht.spec((4, 2), "int32"))  # fmt: skip
+    assert any(n.op.name == "broadcast_to" for n in graph.nodes)
+    plan = ht.plan(graph, "robot", "energy", pins={"net1": "loihi", "net2": "jetson"}, budget_s=0.1)
+    assert [t for t in plan.tasks.tasks if t.startswith("net")] == ["net1", "net2"]
+    assert {c.tensor for c in plan.audit() if "loihi" in (c.source, c.target)} == {"x"}
+    feed = {"x": np.ones((4, 1), np.int32), "y": np.ones((4, 2), np.int32)}
+    result = plan.run(feed)
+    for name, wanted in zip(("out.0", "out.1"), graph.evaluate(*feed.values()), strict=True):
+        assert np.array_equal(result[name], wanted)
+
+
 def test_floats_run_on_processors_and_on_loihi_only_when_quantised() -> None:
     floats = build(dense(4, 6, "lif"), steps=3)
     plan = ht.plan(floats, "robot", "energy", budget_s=0.1)
@@ -253,27 +280,3 @@ def test_a_stand_in_teaches_the_activity_of_what_crosses() -> None:
     plan = ht.plan(graph, "robot", "energy", budget_s=0.1)
     plan.run({"x": np.zeros((100, 4), np.int32)})
     assert "activity 0, measured" in str(plan.learn().explain("net"))
-
-
-# -- a network in a trace -----------------------------------------------------------------------------------------
-
-
-def test_a_network_is_called_on_tensors_and_in_a_trace() -> None:
-    net, feed = random_loihi(3)
-    x = feed["spikes"]
-    wanted = build(net, steps=len(x)).evaluate(x)
-    made = ht.snn.call(net, ht.asarray(x))
-    traced = ht.trace(lambda spikes: ht.snn.call(net, spikes), ht.spec(x.shape, "uint8"))
-    for a, b, c in zip(
-        wanted, made if isinstance(made, tuple) else (made,), traced.evaluate(x.astype("u1")), strict=True
-    ):
-        assert np.array_equal(a, np.asarray(b))
-        assert np.array_equal(a, c)
-    assert [n.name for n in traced.nodes if n.op.name == "scan"] == [net.name]
-
-
-def test_a_network_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ShapeError, match=r"net takes x \(steps, \[batch,\] 6\); got \(9, 5\)"):
-        ht.snn.call(dense(4, 6), ht.zeros((9, 5), dtype="int32"))
-    with pytest.raises(ShapeError, match="net takes x, got 2 tensors"):
-        ht.snn.call(dense(4, 6), ht.zeros((9, 6)), ht.zeros((9, 6)))
