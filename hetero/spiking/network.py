@@ -327,7 +327,8 @@ def loop_of(loop: Node) -> Loop:
     values = [p.value for p in body.outputs]
     shown = tuple(reader.what(v) or ("", f"out{k}") for k, v in enumerate(values[carried:]))
     kept = tuple(reader.what(v) for v in values[:carried])
-    assert None not in kept
+    if None in kept:
+        raise GraphError("no spiking network: the loop carries what is no layer's state and no output")
     return Loop(net, kept, shown, reader.lead or 0)  # pyright: ignore[reportArgumentType]
 
 
