@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hetero_kernels as hk
-from hetero_kernels import Input, Region, Step
+from hetero_kernels import Input, Region, Step, spiking
 from hetero_kernels.templates import STORED, TEMPLATES, expression
 
 COMPILER = shutil.which("g++")
@@ -70,6 +70,24 @@ def test_rows_by_teams_are_cuda_c_too(tmp_path: Path) -> None:
         Step("sum", (3,), "float32", wide=False), Step("divide", (3, 4), "float32"),
     )  # fmt: skip
     assert_reads(hk.rows(Region((Input("float32"),), steps, (5,)), lanes=1, team=64), tmp_path)
+
+
+@pytest.mark.parametrize("number", ["float32", "int32"])
+def test_spiking_loops_are_cuda_c_too(number: str, tmp_path: Path) -> None:
+    """Dense and sparse synapses, late and direct values, a state, a parameter and a number."""
+    stored = STORED[number][0]
+    region = Region(
+        (Input(number), Input(number), Input(number), Input(number), Input(number), Input(number, "argument", False)),
+        (Step("add", (0, 1), number), Step("add", (6, 2), number), Step("add", (7, 3), number),
+         Step("multiply", (8, 4), number), Step("greater", (9, 5), "bool"), Step("cast", (10,), number)),
+        (11, 9),
+    )  # fmt: skip
+    reads = (spiking.Read(0, False), spiking.Read(1, True))
+    synapses = (spiking.Synapses(reads[0], 5, stored), spiking.Synapses(reads[1], 7, stored, "u16"))
+    stage = spiking.Stage(7, synapses, (spiking.Read(1, True),), 1, region, ((0, 0), (1, 1)))
+    net = spiking.Net((5,), (stage,), stored, 2)
+    assert_reads(spiking.whole(net, lanes=1, team=64), tmp_path)
+    assert_reads(spiking.stages(net, lanes=1, team=64, slices=3), tmp_path)
 
 
 def test_a_kernel_that_is_not_there_names_those_that_are() -> None:
