@@ -174,23 +174,39 @@ def main() -> None:
     )
 
 
-class Spiking:
-    """Ratios to the peers that have an interpreter here."""
+class _Peer:
+    """A ratio to a peer; left out where the variable names no interpreter."""
 
     timeout = 600.0
+    variable = ""
+
+    def setup(self) -> None:
+        if not os.environ.get(self.variable):
+            raise NotImplementedError(f"{self.variable} names no interpreter")
+
+
+class SpikingBrian(_Peer):
+    variable = "HETERO_BRIAN_PYTHON"
+    unit = "times Brian2"
 
     def track_sparse(self) -> float:
-        return _ratio(sparse())
+        return sparse()["ratio"]
+
+
+class SpikingTorch(_Peer):
+    variable = "HETERO_PEERS_PYTHON"
+    unit = "times snnTorch"
 
     def track_mlp(self) -> float:
-        return _ratio(mlp())
+        return mlp()["ratio"]
+
+
+class SpikingLava(_Peer):
+    variable = "HETERO_LAVA_PYTHON"
+    unit = "times Lava"
 
     def track_loihi(self) -> float:
-        return _ratio(loihi())
-
-    track_sparse.unit = "times Brian2"  # pyright: ignore[reportFunctionMemberAccess]
-    track_mlp.unit = "times snnTorch"  # pyright: ignore[reportFunctionMemberAccess]
-    track_loihi.unit = "times Lava"  # pyright: ignore[reportFunctionMemberAccess]
+        return loihi()["ratio"]
 
 
 class SpikingHere:
@@ -207,12 +223,6 @@ class SpikingHere:
 
     def track_loihi(self) -> float:
         return _over_sort(lambda: loihi(steps=200))
-
-
-def _ratio(row: dict[str, Any]) -> float:
-    if not row["ratio"]:
-        raise NotImplementedError(f"{row['peer']} has no interpreter here")
-    return row["ratio"]
 
 
 def _over_sort(make: Callable[[], dict[str, Any]]) -> float:
