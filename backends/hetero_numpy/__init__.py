@@ -10,7 +10,7 @@ from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType, Types
 from hetero.spi import YES, Buffer, Device, Probe, Support
 from hetero_numpy.executable import NumpyExecutable
-from hetero_numpy.spiking import staged
+from hetero_numpy.spiking import staged_or_none
 
 WHOLE = frozenset({"stdp", "stdp_triplet"})  # composites whose references touch only what spikes
 
@@ -30,7 +30,7 @@ class NumpyBackend:
             return Support(False, f"{node.op.name} is run as its parts")
         if node.op.kind == "late":
             return Support(False, "a late node has no meaning before the graph is specialised")
-        if node.op.name == "scan" and staged(node):
+        if node.op.name == "scan" and staged_or_none(node):
             return Support(True, whole=True)
         return YES
 

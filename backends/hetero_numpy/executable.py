@@ -194,7 +194,7 @@ class CondStep:
 
 def _scan(graph: Graph, node: Node) -> Step:
     """A spiking loop by its events, any other one by its body."""
-    if found := spiking.staged(node):
+    if found := spiking.staged_or_none(node):
         return spiking.SpikingStep(node, graph, *found, NumpyExecutable)
     return ScanStep(graph, node)
 

@@ -13,8 +13,8 @@ from hetero.errors import GraphError
 from hetero.graph.build import Builder, replay
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
-from hetero.spiking.network import Loop, loop_of
-from hetero.spiking.stages import Read, Stage, Stages, Synapses, stages_of
+from hetero.spiking.network import Loop
+from hetero.spiking.stages import Read, Stage, Stages, Synapses, staged
 
 # The share of sources that are not zero from which a matrix product is quicker, of many samples and of one: measured
 # for 784 to 512 and 1000 to 1000 elements.
@@ -24,11 +24,10 @@ EXACT = 1 << 52  # integer sums below this are exact in float64, whose products 
 Sum = Callable[[Array], Array]  # (batch, sources) -> (batch, targets)
 
 
-def staged(node: Node) -> tuple[Loop, Stages] | None:
+def staged_or_none(node: Node) -> tuple[Loop, Stages] | None:
     """The loop as stages; None: it has no such form."""
     try:
-        loop = loop_of(node)
-        return loop, stages_of(loop)
+        return staged(node)
     except GraphError:
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -17,8 +16,8 @@ from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
 from hetero.spiking.hoist import first_synapses, hoisted
-from hetero.spiking.network import Loop, loop_of
-from hetero.spiking.stages import Read, Stage, Stages, Synapses, by_source, is_uniform, stages_of
+from hetero.spiking.network import Loop
+from hetero.spiking.stages import Read, Stage, Stages, Synapses, by_source, is_uniform, staged
 from hetero_kernels import Input, Region, missing
 from hetero_kernels import spiking as kernels
 from hetero_kernels.templates import STORED
@@ -38,42 +37,12 @@ NUMBERS = {"float32": "f32", "float64": "f64", "int32": "i32"}
 def refusal(node: Node) -> str:
     """Why a loop has no event-driven form, or nothing."""
     try:
-        staged = _staged(node.attrs["body"], node)[1]
+        stages = staged(node)[1]
     except GraphError as e:
         return str(e)
-    if staged.dtype.name not in NUMBERS:
-        return f"spikes of {staged.dtype.name} have no kernel"
-    return next((why for s in staged.stages if (why := missing(_region(s)[0]))), "")
-
-
-@lru_cache(maxsize=8)
-def _cached(body: Graph, carried: int, scanned: int, reverse: bool, box: _Box) -> tuple[Loop, Stages] | GraphError:
-    try:
-        loop = loop_of(box.node)
-        return loop, stages_of(loop)
-    except GraphError as e:
-        return e
-
-
-class _Box:
-    """A node that does not count in a cache's key: what counts of it stands beside."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Box)
-
-
-def _staged(body: Graph, node: Node) -> tuple[Loop, Stages]:
-    a = node.attrs
-    found = _cached(body, a["carried"], a["scanned"], a["reverse"], _Box(node))
-    if isinstance(found, GraphError):
-        raise found
-    return found
+    if stages.dtype.name not in NUMBERS:
+        return f"spikes of {stages.dtype.name} have no kernel"
+    return next((why for s in stages.stages if (why := missing(_region(s)[0]))), "")
 
 
 def _region(stage: Stage) -> tuple[Region, list[Any]]:
@@ -94,16 +63,16 @@ def _region(stage: Stage) -> tuple[Region, list[Any]]:
 
 def lower(plan: Plan, node: Node) -> None:
     """state..., xs (t, ...)... -> final state..., ys (t, ...)..."""
-    loop, staged = _staged(node.attrs["body"], node)
-    other = hoisted(node, plan.graph, loop) if plan.style.blas and staged.dtype.kind == "f" else None
-    lowering = _Lowering(plan, node, loop, staged)
+    loop, stages = staged(node)
+    other = hoisted(node, plan.graph, loop) if plan.style.blas and stages.dtype.kind == "f" else None
+    lowering = _Lowering(plan, node, loop, stages)
     if other is None or lowering.batch * lowering.steps < ROWS:
         lowering.run()
     else:
-        _both(plan, node, other, loop, staged)
+        _both(plan, node, other, loop, stages)
 
 
-def _both(plan: Plan, node: Node, product: Graph, loop: Loop, staged: Stages) -> None:
+def _both(plan: Plan, node: Node, product: Graph, loop: Loop, stages: Stages) -> None:
     """By events, or by one matrix product for all steps: the share of inputs that are not zero decides at each run."""
     carried, types = int(node.attrs["carried"]), plan.graph.in_types(node)
     builder = Builder("events", track=False)
@@ -112,8 +81,8 @@ def _both(plan: Plan, node: Node, product: Graph, loop: Loop, staged: Stages) ->
     part = Plan(plan.runtime, events, plan.compile)
     for port in events.inputs:
         part.output(port.value)
-    _Lowering(part, events.nodes[0], loop, staged).run()
-    names = list(staged.inputs)
+    _Lowering(part, events.nodes[0], loop, stages).run()
+    names = list(stages.inputs)
     looked = tuple(carried + names.index(x) for x, _ in first_synapses(loop))
     sizes = tuple(t.nbytes for t in plan.graph.out_types(node))
     choice = _Choice(

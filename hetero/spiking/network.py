@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -460,8 +459,3 @@ class _Reader:
 
 
 __all__ = ["Edge", "Layer", "Network", "build", "network_of", "read"]
-
-
-def of_layers(layers: Mapping[str, Layer], edges: tuple[Edge, ...], **given: Any) -> Network:
-    """A checked network."""
-    return Network(layers=layers, edges=edges, **given).check()

@@ -7,10 +7,12 @@ elementwise ops, taken apart by the ops' own decompositions.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,12 @@ import numpy as np
 from hetero import dtype as dt
 from hetero.errors import GraphError
 from hetero.graph.build import Builder, Ref
-from hetero.graph.ir import Graph
+from hetero.graph.ir import Graph, Node
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose, nothing_whole
 from hetero.op import OPS, Array, TensorType
 from hetero.spiking.layers import Layer, Shape
-from hetero.spiking.network import Edge, Loop, Network
+from hetero.spiking.network import Edge, Loop, Network, loop_of
 
 SYNAPSES = ("synapse_dense", "synapse_sparse", "synapse_conv", "sum_pool")
 MOST = 1 << 26  # synapses that a convolution is written out as
@@ -75,6 +77,31 @@ class Stages:
 def stages_of(loop: Loop) -> Stages:
     """The stages of a loop; a GraphError for layers that have no such form."""
     return _Staging(loop).run()
+
+
+KEPT = 8  # loops whose stages are remembered: a backend asks for them when it is asked what it runs, and to compile
+_kept: OrderedDict[tuple[Any, ...], tuple[Loop, Stages] | GraphError] = OrderedDict()
+_lock = RLock()
+
+
+def staged(node: Node) -> tuple[Loop, Stages]:
+    """The network and the stages of a `scan` node, worked out once; a GraphError says why it has none."""
+    a = node.attrs
+    key = (a["body"].key, a["carried"], a["scanned"], a["reverse"])
+    with _lock:
+        if key not in _kept:
+            try:
+                loop = loop_of(node)
+                _kept[key] = loop, stages_of(loop)
+            except GraphError as e:
+                _kept[key] = e
+            if len(_kept) > KEPT:
+                _kept.popitem(last=False)
+        _kept.move_to_end(key)
+        found = _kept[key]
+    if isinstance(found, GraphError):
+        raise GraphError(found.problem, hint=found.hint)
+    return found
 
 
 class _Staging:
