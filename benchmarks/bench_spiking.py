@@ -29,7 +29,8 @@ from hetero.compile import compile
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 
 PEERS = Path(__file__).parent / "peers"
 REPEATS = 7

@@ -25,7 +25,8 @@ from hetero.inline import inline
 from hetero.op import Array
 from hetero.ops.neuron import NEURONS
 from hetero.select import device_of
-from hetero.spiking.network import Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Network
 from hetero.tensor import Operand, Tensor, apply
 
 # -- one step of neurons ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hetero.errors import HeteroError
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType, Types
 from hetero.spi import YES, Buffer, Device, Probe, Support
-from hetero.spiking.network import network_of
+from hetero.spiking.read import network_of
 from hetero_chip.executable import ChipExecutable
 
 MOVES = frozenset({"broadcast_to", "permute", "reshape"})  # what stands around a loop, and moves data only

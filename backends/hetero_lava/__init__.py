@@ -20,7 +20,7 @@ from hetero_lava.lowering import RefusedError, lower
 
 __all__ = ["LavaBackend"]
 
-AROUND = ("broadcast_to",)  # what `hetero.spiking.network.build` puts before a loop: the states at the start
+AROUND = ("broadcast_to",)  # what `hetero.spiking.build.build` puts before a loop: the states at the start
 
 
 class LavaBackend:

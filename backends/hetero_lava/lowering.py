@@ -17,7 +17,8 @@ from hetero.errors import GraphError
 from hetero.graph.ir import Node
 from hetero.op import Array
 from hetero.spiking.layers import Layer
-from hetero.spiking.network import Edge, Loop, Network, loop_of
+from hetero.spiking.network import Edge, Network
+from hetero.spiking.read import Loop, loop_of
 from hetero_lava.reach import check_reach
 
 SYNAPSES = {"synapse_dense": "dense", "synapse_delayed": "delayed", "synapse_sparse": "sparse", "synapse_conv": "conv"}

@@ -13,7 +13,7 @@ from hetero.errors import GraphError
 from hetero.graph.build import Builder, replay
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
-from hetero.spiking.network import Loop
+from hetero.spiking.read import Loop
 from hetero.spiking.stages import Read, Stage, Stages, Synapses, staged
 
 # The share of sources that are not zero from which a matrix product is quicker, of many samples and of one: measured

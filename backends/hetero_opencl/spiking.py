@@ -16,7 +16,7 @@ from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
 from hetero.spiking.hoist import first_synapses, hoisted
-from hetero.spiking.network import Loop
+from hetero.spiking.read import Loop
 from hetero.spiking.stages import Read, Stage, Stages, Synapses, by_source, is_uniform, staged
 from hetero_kernels import Input, Region, missing
 from hetero_kernels import spiking as kernels

@@ -30,7 +30,8 @@ from hetero.cli.profiles import text
 from hetero.execute import check_feed
 from hetero.graph.ir import Graph, bind_sizes
 from hetero.profile.quantity import Interval, given
-from hetero.spiking.network import build, read
+from hetero.spiking.build import build
+from hetero.spiking.read import read
 
 Net = Annotated[Path, typer.Argument(help="A .nir network, or a graph that graph.save wrote.", metavar="NET")]
 OnChip = Annotated[

@@ -30,7 +30,8 @@ from hetero.errors import GraphError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.spiking.network import build, read
+from hetero.spiking.build import build
+from hetero.spiking.read import read
 
 Backend = Annotated[
     str | None, typer.Option("--backend", help="Device to run on (default: HETERO_BACKEND, else numpy).")

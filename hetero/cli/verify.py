@@ -17,7 +17,9 @@ from hetero.errors import GraphError, HeteroError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.spiking.network import Network, build, read
+from hetero.spiking.build import build
+from hetero.spiking.network import Network
+from hetero.spiking.read import read
 from hetero.spiking.verify import Verdict, compare
 
 

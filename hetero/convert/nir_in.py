@@ -22,8 +22,9 @@ from hetero.convert.nir_tree import Flat, flatten, item
 from hetero.errors import GraphError, HeteroError, ModelError
 from hetero.graph.ir import Graph
 from hetero.ops.neuron import check_attributes
+from hetero.spiking.build import build
 from hetero.spiking.layers import Layer, shape_after
-from hetero.spiking.network import Edge, Network, build
+from hetero.spiking.network import Edge, Network
 
 if TYPE_CHECKING:
     import nir
@@ -44,7 +45,7 @@ def from_nir(
 
     `dt` is the step in seconds, `rule` "euler" or "exact"; as in `hetero.ops.neuron`. A spike is v > v_threshold and
     leaves v_reset, as NIR has it, unless `strict` and `reset` say otherwise. `steps`, `batch` and `record` are those of
-    `hetero.spiking.network.build`. Whatever is wrong, or not covered, is told in one ModelError before anything runs.
+    `hetero.spiking.build.build`. Whatever is wrong, or not covered, is told in one ModelError before anything runs.
     """
     net = network_from_nir(source, dt=dt, rule=rule, reset=reset, strict=strict)
     return build(net, steps=steps, batch=batch, record=record)

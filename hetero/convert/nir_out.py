@@ -20,7 +20,8 @@ from hetero.convert.nir_nodes import NEURON_OF, same_padding
 from hetero.errors import GraphError, ModelError
 from hetero.graph.ir import Graph
 from hetero.spiking.layers import Layer, Shape
-from hetero.spiking.network import Network, read
+from hetero.spiking.network import Network
+from hetero.spiking.read import read
 
 if TYPE_CHECKING:
     import nir

@@ -27,8 +27,9 @@ from hetero.graph.build import compact
 from hetero.graph.ir import Graph, Port, bind_sizes
 from hetero.graph.passes import optimize
 from hetero.op import Array
+from hetero.spiking.build import build
 from hetero.spiking.layers import Shape
-from hetero.spiking.network import Network, build
+from hetero.spiking.network import Network
 
 if TYPE_CHECKING:
     from hetero.report.converted import Report
@@ -69,7 +70,7 @@ class Converted:
     def build(
         self, *, steps: int | str | None = None, batch: int | str | None = "batch", record: Collection[str] = ()
     ) -> Graph:
-        """The loop over time, as `hetero.spiking.network.build`; without `steps` as many as were asked for."""
+        """The loop over time, as `hetero.spiking.build.build`; without `steps` as many as were asked for."""
         return build(self.network, steps=self.steps if steps is None else steps, batch=batch, record=record)
 
     def prepare(self, data: Array, device: str | None = None) -> Array:

@@ -27,7 +27,7 @@ from hetero.scheduler.cost_default import STEP, UNKNOWN, Activity
 from hetero.scheduler.cost_model import Model
 from hetero.scheduler.cost_work import BITS, Pass, Work
 from hetero.spiking.layers import KINDS
-from hetero.spiking.network import Loop
+from hetero.spiking.read import Loop
 from hetero.spiking.work import layer_works, spiking_loop
 
 ZERO = Interval(0.0, 0.0, 0.0)

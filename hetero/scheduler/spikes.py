@@ -12,7 +12,7 @@ from hetero.graph.ir import Node
 from hetero.op import Array
 from hetero.scheduler.parts import Part, model_of
 from hetero.scheduler.plan import Plan
-from hetero.spiking.network import Loop
+from hetero.spiking.read import Loop
 from hetero.spiking.work import gives_spikes, spiking_loop
 
 

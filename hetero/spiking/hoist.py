@@ -12,7 +12,8 @@ import numpy as np
 from hetero.graph.build import Builder, Ref
 from hetero.graph.ir import Graph, Node
 from hetero.op import OPS, TensorType
-from hetero.spiking.network import Loop, Network
+from hetero.spiking.network import Network
+from hetero.spiking.read import Loop
 
 
 def first_synapses(loop: Loop) -> list[tuple[str, str]]:

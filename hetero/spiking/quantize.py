@@ -19,8 +19,10 @@ from hetero.errors import GraphError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.ops.loihi import WEIGHT_SHIFT, effective_weights
+from hetero.spiking.build import build
 from hetero.spiking.layers import Layer
-from hetero.spiking.network import Edge, Network, build, read
+from hetero.spiking.network import Edge, Network
+from hetero.spiking.read import read
 
 MOST_WEIGHT = 254  # of 8 bits when both signs occur
 MOST_THRESHOLD = 2**17 - 1

@@ -25,7 +25,8 @@ from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose, nothing_whole
 from hetero.op import OPS, Array, TensorType
 from hetero.spiking.layers import Layer, Shape
-from hetero.spiking.network import Edge, Loop, Network, loop_of
+from hetero.spiking.network import Edge, Network
+from hetero.spiking.read import Loop, loop_of
 
 SYNAPSES = ("synapse_dense", "synapse_sparse", "synapse_conv", "sum_pool")
 MOST = 1 << 26  # synapses that a convolution is written out as

@@ -20,7 +20,8 @@ from hetero.errors import GraphError
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array
 from hetero.spiking.layers import KINDS, Layer, Shape
-from hetero.spiking.network import Loop, Network, loop_of
+from hetero.spiking.network import Network
+from hetero.spiking.read import Loop, loop_of
 
 JOINED = frozenset({"add", "broadcast_to"})  # what a step of a network has beside its layers
 KEPT = 32  # loops remembered

@@ -19,8 +19,9 @@ from hetero.compile import Program
 from hetero.compile import compile as compile_graph
 from hetero.errors import BackendError
 from hetero.graph.ir import Graph
+from hetero.spiking.build import build
 from hetero.spiking.layers import Layer
-from hetero.spiking.network import Edge, Network, build
+from hetero.spiking.network import Edge, Network
 from hetero.testing.spiking import random_loihi
 
 pytestmark = pytest.mark.skipif("chip" not in registry.available(), reason="pip install -e . again: a new entry point")

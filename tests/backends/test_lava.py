@@ -23,8 +23,9 @@ from hetero.graph.ir import Graph
 from hetero.op import OPS, Array
 from hetero.ops.loihi import effective_weights
 from hetero.spi import Device
+from hetero.spiking.build import build
 from hetero.spiking.layers import Layer
-from hetero.spiking.network import Edge, Network, build
+from hetero.spiking.network import Edge, Network
 from hetero.testing.plugin import required
 from hetero.testing.spiking import count_limits, random_loihi
 from hetero_lava import LavaBackend

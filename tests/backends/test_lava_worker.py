@@ -20,7 +20,7 @@ from hetero.errors import ConfigError, DeviceError
 from hetero.execute import run
 from hetero.graph.ir import Graph
 from hetero.spi import Device
-from hetero.spiking.network import build
+from hetero.spiking.build import build
 from hetero.testing.plugin import required
 from hetero.testing.spiking import random_loihi
 from hetero_lava import LavaBackend

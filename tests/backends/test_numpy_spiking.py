@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import hetero_numpy.spiking as event_driven
 from hetero.graph.ir import Graph
 from hetero.op import Array
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 from hetero.testing.spiking_float import RULES, exact, neuron, random_network
 
 

@@ -17,7 +17,8 @@ from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
 from hetero.spi import Device
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 from hetero.testing.spiking_float import RULES, exact, neuron, random_network
 from hetero_opencl import OpenCLBackend
 from hetero_opencl.runtime import ACCELERATOR

@@ -15,8 +15,9 @@ from hetero.chip import chips
 from hetero.cli.app import app
 from hetero.errors import HeteroError
 from hetero.graph.store import save
+from hetero.spiking.build import build
 from hetero.spiking.layers import Layer
-from hetero.spiking.network import Edge, Network, build
+from hetero.spiking.network import Edge, Network
 
 
 def call(*args: str, code: int = 0) -> str:

@@ -23,7 +23,8 @@ from hetero.profile.topology import Topology
 from hetero.scheduler.cost import bill_of, estimate, on_chip, refusal, work_of
 from hetero.scheduler.plan import Plan
 from hetero.scheduler.validate import validate
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 from hetero.spiking.work import layer_works, spiking_loop
 from hetero.testing.spiking import random_loihi
 

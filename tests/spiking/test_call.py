@@ -7,7 +7,8 @@ import pytest
 
 import hetero as ht
 from hetero.errors import ShapeError
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 from hetero.testing.spiking import random_loihi
 
 

@@ -21,7 +21,7 @@ from hetero.errors import BackendError, GraphError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.spiking.network import read
+from hetero.spiking.read import read
 
 DATA = Path(__file__).parents[1] / "data" / "snn"
 STEPS = 64

@@ -7,8 +7,9 @@ import pytest
 
 from hetero.errors import HeteroError
 from hetero.op import Array
+from hetero.spiking.build import build
 from hetero.spiking.few_shot import FewShot
-from hetero.spiking.network import Edge, Network, build
+from hetero.spiking.network import Edge, Network
 
 
 def examples(classes: int, each: int, inputs: int = 200, seed: int = 0) -> tuple[Array, Array]:

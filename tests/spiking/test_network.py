@@ -9,7 +9,9 @@ import pytest
 
 import hetero as ht
 from hetero.errors import GraphError
-from hetero.spiking.network import Edge, Layer, Network, build, loop_of, read
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
+from hetero.spiking.read import loop_of, read
 from hetero.testing.spiking_float import RULES, exact, random_network
 
 

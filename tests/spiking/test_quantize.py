@@ -10,7 +10,8 @@ import pytest
 
 from hetero.errors import GraphError
 from hetero.ops.loihi import effective_weights
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 from hetero.spiking.quantize import quantize_loihi
 from hetero.spiking.verify import compare
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hetero.spiking.network import Edge, Layer, Network, build
+from hetero.spiking.build import build
+from hetero.spiking.network import Edge, Layer, Network
 
 DATA = Path(__file__).parent.parent / "data" / "nir"
 
