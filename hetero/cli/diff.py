@@ -9,8 +9,8 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from hetero import dtype as dt
-from hetero.cli.common import Inputs, Json, Model, Seed, Sizes, console, gather_inputs, load_model, print_json
+from hetero import dtype as types
+from hetero.cli.common import Dt, Inputs, Json, Model, Rule, Seed, Sizes, console, gather_inputs, load_model, print_json
 from hetero.counters import stats
 from hetero.errors import GraphError
 from hetero.graph.ir import Graph, Port, bind_sizes
@@ -39,6 +39,8 @@ def diff(
     input: Inputs = None,
     random: Seed = None,
     size: Sizes = None,
+    dt: Dt = None,
+    rule: Rule = None,
     tolerance: Annotated[float, typer.Option(help="Largest relative difference that passes.")] = 1e-4,
     json: Json = False,
 ) -> None:
@@ -46,7 +48,7 @@ def diff(
 
     Example: hetero diff model.onnx numpy opencl --random 0
     """
-    graph = load_model(model)
+    graph = load_model(model, dt, rule)
     feed = gather_inputs(graph, input, random, size)
     rows = compare(graph, feed, device_of(first), device_of(second), tolerance)
     worst = next((r for r in rows if r.over), None)
@@ -103,7 +105,7 @@ def _difference(label: str, op: str, a: Array, b: Array, tolerance: float) -> Di
 
 def _ulp(a: Array, b: Array) -> int | None:
     """The largest number of floats between two values: bit patterns in the order of the numbers they stand for."""
-    if dt.kind(a.dtype) != "f" or a.dtype.itemsize not in (2, 4, 8) or not a.size:
+    if types.kind(a.dtype) != "f" or a.dtype.itemsize not in (2, 4, 8) or not a.size:
         return None
     x, y = (_ordered(v) for v in (a, b))
     finite = np.isfinite(a.astype(np.float64)) & np.isfinite(b.astype(np.float64))

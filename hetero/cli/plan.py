@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hetero.cli.common import Json, Sizes, console, load_model, parse_sizes, print_json
+from hetero.cli.common import Dt, Json, Rule, Sizes, console, load_model, parse_sizes, print_json
 from hetero.errors import PlanError
 
 if TYPE_CHECKING:
+    from hetero.graph.ir import Graph
     from hetero.scheduler.plan import Plan
     from hetero.scheduler.validate import Crossing
 
@@ -48,6 +49,8 @@ def plan(
     at: Starts = None,
     to: Arrives = None,
     size: Sizes = None,
+    dt: Dt = None,
+    rule: Rule = None,
     activity: Annotated[
         list[str] | None,
         typer.Option(metavar="SHARE or NAME=SHARE", help="Of spiking networks: the share of neurons that spike."),
@@ -80,15 +83,16 @@ def plan(
     goal = weights(objective)
     if tasks is not None:
         found = _of_tasks(
-            tasks, {"MODEL": model, "--topology": topology, "--private": private, "--pin": pin}, goal, common
-        )
+            tasks, {"MODEL": model, "--topology": topology, "--private": private, "--pin": pin, "--dt": dt,
+                    "--rule": rule}, goal, common,
+        )  # fmt: skip
     elif model is None or topology is None:
         missing = " and ".join(n for n, v in (("MODEL", model), ("--topology", topology)) if v is None)
         raise PlanError(f"plan wants {missing}", hint="hetero plan MODEL.onnx --topology robot, or --tasks FILE.json")
     else:
         wishes: dict[str, Any] = {"private": zones(private), "pins": pairs("--pin", pin), "inputs": pairs("--at", at)}
         wishes |= {"outputs": pairs("--to", to), "activity": shares(activity)}
-        found = _of_model(model, topology, goal, size, {**common, **wishes})
+        found = _of_model(load_model(model, dt, rule), topology, goal, size, {**common, **wishes})
     if without:
         found = found.without(without)
     if save:
@@ -114,11 +118,11 @@ def plan(
 
 
 def _of_model(
-    model: Path, topology: str, goal: str | dict[str, float], size: list[str] | None, wishes: dict[str, Any]
+    graph: Graph, topology: str, goal: str | dict[str, float], size: list[str] | None, wishes: dict[str, Any]
 ) -> Plan:
     from hetero.scheduler.planning import plan as make
 
-    return make(load_model(model), topology, goal, sizes=parse_sizes(size), **wishes)
+    return make(graph, topology, goal, sizes=parse_sizes(size), **wishes)
 
 
 def _of_tasks(tasks: Path, beside: dict[str, Any], goal: str | dict[str, float], common: dict[str, Any]) -> Plan:

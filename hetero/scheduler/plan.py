@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hetero.scheduler.explain import Choice, Flip
     from hetero.scheduler.pareto import Front
     from hetero.scheduler.result import Result
+    from hetero.scheduler.spiking_text import Counts
     from hetero.scheduler.validate import Crossing
 
 
@@ -48,6 +49,7 @@ class Plan:
     budget_s: float = 1.0
     seed: int = 0
     model: Model | None = None  # None: made from tasks alone, or loaded without its graph
+    spiking: tuple[Counts, ...] | None = None  # as the file has them; None: not loaded from one
 
     # -- what it says -------------------------------------------------------------------------------------
 
@@ -128,7 +130,7 @@ class Plan:
 
         budget = self.budget_s if budget_s is None else budget_s
         solution = solve(tasks, objective or self.objective, budget_s=budget, seed=self.seed)
-        return replace(self, tasks=tasks, solution=solution)
+        return replace(self, tasks=tasks, solution=solution, spiking=None)
 
     def without(self, name: str) -> Plan:
         """Plan B: the same work with the link or node `name` lost, compiled ahead on the devices that are here."""

@@ -17,6 +17,7 @@ from hetero.scheduler.lower import Ends
 from hetero.scheduler.reasons import reasons
 from hetero.scheduler.simulate import simulate
 from hetero.scheduler.solution import Objective, Solution
+from hetero.scheduler.spiking_text import Counts, spiking_counts
 from hetero.scheduler.taskgraph import TaskGraph
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "money": s.money,
             "peak_byte": dict(zip(g.device_names, s.peak_byte.tolist(), strict=True)),
             "peak_w": s.peak_w,
+            "spiking": [c.to_dict() for c in spiking_counts(plan)],
         },
         "value": plan.solution.value,
         "bound": plan.solution.bound,
@@ -147,6 +149,7 @@ def from_dict(data: Any, graph: Graph | None = None) -> Plan:
         str(data["currency"]),
         float(data["budget_s"]),
         int(data["seed"]),
+        spiking=tuple(Counts.from_dict(row) for row in data["estimated"].get("spiking", ())),
     )
     return plan if graph is None else _with_graph(plan, data, graph)
 

@@ -35,5 +35,15 @@ def test_graph_shows_the_layers(call: Call) -> None:
     assert "rule='euler'" in result.stdout
 
 
+def test_diff_and_plan_take_dt_and_rule(call: Call) -> None:
+    given = ("--dt", 1e-4, "--rule", "euler", "--size", "time=20")
+    result = call("diff", NET, "numpy", "numpy", *given, "--random", 0)
+    assert result.exit_code == 0, result.exception
+    assert "agrees with numpy" in result.stdout
+    result = call("plan", NET, "--topology", "robot", "--budget", 0.1, *given)
+    assert result.exit_code == 0, result.exception
+    assert "neuron updates" in result.stdout
+
+
 def test_dt_is_for_nir_files_only(call: Call, model: Path) -> None:
     assert "are for .nir files" in str(call("graph", model, "--dt", 1e-4).exception)

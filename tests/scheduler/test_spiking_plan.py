@@ -22,6 +22,7 @@ from hetero.profile.quantity import Interval, given
 from hetero.profile.topology import Topology
 from hetero.scheduler.cost import bill_of, estimate, on_chip, refusal, work_of
 from hetero.scheduler.plan import Plan
+from hetero.scheduler.spiking_text import spiking_rows
 from hetero.scheduler.validate import validate
 from hetero.spiking.build import build
 from hetero.spiking.network import Edge, Layer, Network
@@ -274,6 +275,10 @@ def test_a_saved_plan_keeps_its_activity(tmp_path: Path) -> None:
     assert again.model is not None
     assert again.model.request.activity == {"net": 0.25}
     assert (again.tasks.joules == plan.tasks.joules).all()
+    for loaded in (again, Plan.load(str(tmp_path / "plan.json"))):
+        assert "0.25, given" in str(loaded)
+        assert spiking_rows(loaded) == spiking_rows(plan)
+        assert loaded.explain("net").spiking == plan.explain("net").spiking[:1]
 
 
 def test_a_stand_in_teaches_the_activity_of_what_crosses() -> None:
