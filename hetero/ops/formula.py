@@ -53,6 +53,9 @@ class Symbol:
     def __rtruediv__(self, other: Any) -> Symbol:
         return Symbol(self.emit, self.emit("divide", other, self.value))
 
+    def __floordiv__(self, other: Any) -> Symbol:
+        return self.apply("floor_divide", other)
+
     def __neg__(self) -> Symbol:
         return self.apply("negative")
 

@@ -1,6 +1,7 @@
 """Every family of ops: `hetero.op.OPS` imports this when it is asked for an op that it does not have yet."""
 
 from hetero.ops import (
+    activation,
     bits,
     control,
     conv,
@@ -29,6 +30,7 @@ from hetero.ops import (
 )
 
 __all__ = [
+    "activation",
     "bits",
     "control",
     "conv",

@@ -121,6 +121,7 @@ KINDS: dict[str, Kind] = {
         *(_neuron(n.name, n.parameters) for n in NEURONS.values()),
         Kind("loihi_lif", ("du", "dv", "vth", "bias"), _of_loihi, _first_rank, neuron=True, elementwise=True),
         Kind("threshold", ("threshold",), _no_states, _first_rank, elementwise=True),
+        Kind("quantized_relu", ("threshold", "step"), _no_states, _first_rank, neuron=True, elementwise=True),
         Kind("synapse_dense", ("weight", "bias"), _no_states, _one, optional=1),
         Kind("synapse_delayed", ("weight", "delay"), _line("delay"), _one),
         Kind("synapse_conv", ("weight", "bias"), _no_states, _of_weight, optional=1),
