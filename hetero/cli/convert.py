@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -27,7 +28,9 @@ def convert(
     data: Annotated[
         Path, typer.Option("--data", metavar="FILE.npz", help="Samples x (n, ...), and classes y (n,) if known.")
     ],
-    to: Annotated[str, typer.Option("--to", help="What it becomes: snn.")] = "snn",
+    to: Annotated[
+        str, typer.Option("--to", help="What it becomes: snn, or loihi: the same in Loihi's integers.")
+    ] = "snn",
     steps: Annotated[int, typer.Option(min=1, help="Time steps of an inference.")] = 64,
     percentile: Annotated[float, typer.Option(help="Of the activations: the threshold.")] = 99.9,
     per: Annotated[str, typer.Option(help="One threshold for each: channel, layer.")] = "channel",
@@ -49,16 +52,19 @@ def convert(
 
     Samples for calibration are taken evenly from all of --data; the report is of the others.
 
+    With --to loihi the network is one that lava and the chips run: spikes in and out, neurons that reset to zero.
+
     Example: hetero convert model.onnx --to snn --data calib.npz --steps 64 --report r.html --output net.hetero
     """
     from hetero.convert.snn import to_snn
 
-    if to != "snn":
-        raise GraphError(f"there is no --to {to!r}", hint="--to snn")
+    if to not in ("snn", "loihi"):
+        raise GraphError(f"there is no --to {to!r}", hint="--to snn, or --to loihi")
     graph = load_model(model)
     x, y = _samples(data)
     mine = _chosen(len(x), calibrate)
-    made = to_snn(graph, x[mine], steps=steps, percentile=percentile, per=per)  # pyright: ignore[reportArgumentType]
+    options: dict[str, Any] = {"steps": steps, "percentile": percentile, "per": per, "loihi": to == "loihi"}
+    made = to_snn(graph, x[mine], **options)
     found = _report(made, x[~mine], None if y is None else y[~mine], chip, profile)
     written: dict[str, str] = {}
     if output is not None:
@@ -71,13 +77,19 @@ def convert(
         f"{int(mine.sum())} of {len(x)} samples, taken evenly, set the thresholds; the other {int((~mine).sum())} test"
     )
     if json:
-        print_json(found.to_dict() | {"data": said, "written": written})
+        print_json(found.to_dict() | {"data": said, "written": written, "loihi": _errors(made)})
         return
     out = console()
     out.print(said, markup=False)
+    for error in made.loihi.errors if made.loihi else ():
+        out.print(str(error), markup=False, soft_wrap=True)
     out.print(str(found), markup=False, soft_wrap=True)
     for path in written.values():
         out.print(f"written: {path}", markup=False, soft_wrap=True)
+
+
+def _errors(made: Converted) -> list[dict[str, Any]] | None:
+    return None if made.loihi is None else [asdict(e) for e in made.loihi.errors]
 
 
 def _samples(path: Path) -> tuple[Array, Array | None]:

@@ -3,7 +3,8 @@
 A neuron that integrates its input without a leak, and from whose voltage a spike takes one threshold, spikes in a part
 of the steps: relu(input) / threshold, as long as that is at most 1. Its threshold is the largest activation seen in
 calibration data, but for the few above a percentile; it starts half a threshold up, so that what is left in it at the
-end is as often too much as too little. The input is given as it is in each step; the last layer integrates.
+end is as often too much as too little. The input is given as it is in each step; the last layer integrates. With
+`loihi=True` neurons, inputs and readout are those that Loihi has (`snn_loihi`).
 
 Sources: Diehl et al., IJCNN 2015 (balanced thresholds); Rueckauer et al., Frontiers in Neuroscience 11 (2017)
 (percentiles, reset by subtraction, biases, batch norm); Kim et al., AAAI 2020 (a threshold for each channel); Bu, Ding,
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hetero.convert import snn_rules
-from hetero.convert.snn_layers import Rectified, Thresholds, Walk
+from hetero.convert import snn_loihi, snn_rules
+from hetero.convert.snn_layers import Rectified, Style, Thresholds, Walk
 from hetero.errors import GraphError
 from hetero.graph.build import compact
 from hetero.graph.ir import Graph, Port, bind_sizes
@@ -40,6 +41,7 @@ Per = Literal["channel", "layer"]
 Progress = Callable[[int, int], None]  # samples done, samples in all
 
 BATCH = 64  # samples that an open batch dimension takes at once
+STYLE = Style({"dt": 1.0, "rule": "exact", "reset": "subtract", "strict": False, "refractory": 0}, 1.0, 0.5)
 LEAST = 0.1  # of a layer's threshold: what the threshold of a channel is at least
 MOST_RECORDED = 1 << 24  # spikes and inputs kept at once
 LAST = ("softmax", "log_softmax", "argmax")  # what tells the same class before and after
@@ -57,7 +59,8 @@ class Ran:
 @dataclass(frozen=True, eq=False)
 class Converted:
     """A ReLU network and the spiking one made of it. `graph` is the original, optimised, without a last softmax or
-    argmax, for a batch of fixed size; `value` is what of it the network takes as input; `source` is as it was given."""
+    argmax, for a batch of fixed size; `value` is what of it the network takes as input; `source` is as it was given.
+    `worth` says of a layer of neurons what a spike in each step stands for."""
 
     network: Network
     source: Graph
@@ -66,6 +69,8 @@ class Converted:
     layers: tuple[Rectified, ...]
     steps: int
     calibrated: int  # samples that the thresholds come from
+    worth: Mapping[str, Array]
+    loihi: snn_loihi.Loihi | None = None  # None: floats, whose inputs are values
 
     def build(
         self, *, steps: int | str | None = None, batch: int | str | None = "batch", record: Collection[str] = ()
@@ -88,31 +93,51 @@ class Converted:
         found = _outputs(self.graph, [r.value for r in self.layers], data, device)
         return {r.name: a for r, a in zip(self.layers, found, strict=True)}
 
+    def feed(self, x: Array, steps: int) -> Array:
+        """Prepared samples (n, *shape) as the network takes them: (steps, n, *shape), spikes on Loihi"""
+        if self.loihi is None:
+            return np.broadcast_to(x, (steps, *x.shape))
+        return snn_loihi.encode(x, self.loihi.most, steps)
+
+    def sent(self, x: Array, steps: int) -> Array:
+        """In how many steps each input of prepared samples is not 0, (n, *shape)"""
+        return (x != 0) * steps if self.loihi is None else snn_loihi.encoded(x, self.loihi.most, steps)
+
     def run(
         self, data: Array, *, steps: int | None = None, device: str | None = None, progress: Progress | None = None
     ) -> Ran:
-        """The network on samples (n, ...), its input the same in each step."""
+        """The network on samples (n, ...), each the same in all steps."""
         x, steps = self.prepare(data, device), self.steps if steps is None else steps
         names = [r.name for r in self.layers]
         (given,), (out,) = self.network.inputs, self.network.outputs
         each = steps * (sum(self.network.layers[n].size for n in names) + prod(self.network.inputs[given]) + 1)
         chunk = max(1, min(len(x), MOST_RECORDED // each))
-        graph = build(self.network, steps=steps, batch=chunk, record=names)
+        graph = self.build(steps=steps, batch=chunk, record=[*names, *[self.readout] * (self.loihi is not None)])
         values: list[Array] = []
         counts: dict[str, list[Array]] = {n: [] for n in names}
         for first in range(0, len(x), chunk):
             rows = _filled(x[first : first + chunk], chunk)
-            made = graph.run({given: np.broadcast_to(rows, (steps, *rows.shape))}, device=device)
+            made = graph.run({given: self.feed(rows, steps)}, device=device)
             kept = min(chunk, len(x) - first)
-            values.append(made[out][:, :kept])
+            values.append(self._values(made, out)[:, :kept])
             for n in names:
                 counts[n].append(made[n][:, :kept].sum(axis=0))
             if progress is not None:
                 progress(first + kept, len(x))
-        far = np.arange(1, steps + 1, dtype=np.float32)
-        whole = np.concatenate(values, axis=1)
-        whole = whole / far.reshape(-1, *(1,) * (whole.ndim - 1))
-        return Ran(whole, {n: np.concatenate(c) for n, c in counts.items()})
+        return Ran(np.concatenate(values, axis=1), {n: np.concatenate(c) for n, c in counts.items()})
+
+    @property
+    def readout(self) -> str:
+        """The layer that gives the last value."""
+        return self.network.into[self.network.outputs[0]][0].source
+
+    def _values(self, made: Mapping[str, Array], out: str) -> Array:
+        """The last value after each step, (steps, n, *k)"""
+        if self.loihi is not None:
+            layer = self.network.layers[self.readout]
+            return snn_loihi.decode(made[self.readout], made[f"{self.readout}.v"], layer, self.loihi.readout)
+        far = np.arange(1, len(made[out]) + 1, dtype=np.float32)
+        return made[out] / far.reshape(-1, *(1,) * (made[out].ndim - 1))
 
     def report(self, data: Array, labels: Array | None = None, **options: Any) -> Report:
         """How well the network does on samples that it was not calibrated with, and what that costs; see
@@ -122,13 +147,14 @@ class Converted:
 
 def to_snn(
     graph: Graph, data: Array, *, steps: int = 64, percentile: float = 99.9, per: Per = "channel",
-    device: str | None = None,
+    loihi: bool = False, device: str | None = None,
 ) -> Converted:  # fmt: skip
     """The spiking network of a ReLU network (`graph`, with one input whose first axis is the batch).
 
     data         (n, ...) inputs of the graph, which thresholds are measured on
     percentile   of the activations: the threshold; less makes neurons quicker and cuts more off
     per          one threshold for each channel (or neuron of a dense layer), or for each layer
+    loihi        in Loihi's integers, with neurons that reset to zero: for `lava` and the chips, and a little less right
 
     A GraphError lists everything that has no spiking form.
     """
@@ -141,14 +167,35 @@ def to_snn(
     plain = compact(replace(special, outputs=(Port("value", _last(special)),)))
     cut = [n.outputs[0] for n in plain.nodes if n.op.name in ("relu", "maximum", "minimum")]
     seen = dict(zip(cut, _outputs(plain, cut, samples, device), strict=True))
-    walk = Walk(plain, _balanced(seen, percentile, per)).run()
+    thresholds = _balanced(seen, percentile, per)
+    found = Walk(plain, thresholds, STYLE).run()
+    _refuse(graph, found)
+    if not loihi:
+        return _converted(graph, plain, found, steps, len(samples))
+    floats = _converted(graph, plain, found, steps, len(samples))
+    most = snn_loihi.most_of(floats.prepare(samples, device))
+    readout = snn_loihi.readout_of(floats.original(samples, device))
+    walk = Walk(plain, thresholds, snn_loihi.STYLE, most, readout).run()
+    _refuse(graph, walk)
+    made = _converted(graph, plain, walk, steps, len(samples))
+    network, errors = snn_loihi.on_loihi(made.network)
+    return replace(made, network=network, loihi=snn_loihi.Loihi(most, readout, errors))
+
+
+def _refuse(graph: Graph, walk: Walk) -> None:
     if walk.wrong:
         lines = "\n".join(f"  {w}" for w in walk.wrong)
         problem = f"{graph.name} cannot become a spiking network:\n{lines}"
         raise GraphError(problem, hint="docs/convert.md says what can")
+
+
+def _converted(graph: Graph, plain: Graph, walk: Walk, steps: int, samples: int) -> Converted:
     shape = walk.shape(walk.input_value)
     net = Network({walk.input: shape}, walk.layers, (walk.output,), tuple(walk.edges), name=f"{graph.name}_snn")
-    return Converted(net.check(), graph, plain, walk.input_value, tuple(walk.rectified), steps, len(samples))
+    worth = {r.name: net.layers[r.name].parameters["v_threshold"] for r in walk.rectified}
+    return Converted(
+        net.check(), graph, plain, walk.input_value, tuple(walk.rectified), steps, samples, worth
+    )  # fmt: skip
 
 
 def of_batch(graph: Graph, data: Array, batch: int) -> tuple[int, Graph]:

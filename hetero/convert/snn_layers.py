@@ -8,7 +8,7 @@ two layers of neurons (bias, batch norm, pools, sums of branches) ends in synaps
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -53,6 +53,24 @@ class Rectified:
     cap: float
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Which neurons are made. `headroom`: activations at the threshold of their layer that make one threshold of the
+    neuron, so that it spikes in one of so many steps at most; `start`: the part of it that a voltage begins with."""
+
+    attrs: Mapping[str, Any]
+    headroom: float
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spiking:
+    """Neurons as a readout: the last value is `low` and more, and a spike of theirs stands for `worth`."""
+
+    low: float
+    worth: float
+
+
 Thresholds: TypeAlias = "Callable[[Rectified, Shape], Array]"
 
 
@@ -60,8 +78,16 @@ class Walk:
     """Makes layers and edges of a graph with one input and one output and no dead nodes, its first axes a batch;
     `wrong` lists nodes that have no such form."""
 
-    def __init__(self, graph: Graph, thresholds: Thresholds) -> None:
-        self.graph, self.thresholds = graph, thresholds
+    def __init__(
+        self,
+        graph: Graph,
+        thresholds: Thresholds,
+        style: Style,
+        input_scale: float = 1.0,
+        readout: Spiking | None = None,
+    ) -> None:
+        self.graph, self.thresholds, self.style, self.spiking = graph, thresholds, style, readout
+        self.input_scale = input_scale
         self.final = graph.outputs[0].value
         (port,) = graph.inputs
         self.batch = graph.types[port.value].known[0]
@@ -76,7 +102,7 @@ class Walk:
 
     def _begin(self, value: int) -> None:
         self.input_value = value
-        self.flows = {value: Flow((self.input,), np.ones(self.shape(value)))}
+        self.flows = {value: Flow((self.input,), np.full(self.shape(value), self.input_scale))}
 
     def shape(self, value: int) -> Shape:
         """Of one sample."""
@@ -133,8 +159,22 @@ class Walk:
             self.wrong.append("the last value is a minimum that no ReLU follows, which has no spiking form")
             return
         flow = self.unit(self.flows[self.final])
-        name = self.add("readout", "i", {"r": np.ones(flow.shape)}, {"dt": 1.0, "rule": "exact"}, flow.sources)
+        if self.spiking is None:
+            name = self.add("readout", "i", {"r": np.ones(flow.shape)}, {"dt": 1.0, "rule": "exact"}, flow.sources)
+        else:
+            try:
+                flow = self.unit(self.biased(flow, np.full(flow.shape, -self.spiking.low), "bias"))
+            except RefusedError as e:
+                self.wrong.append(f"the last value: {e}")
+                return
+            name = self.neurons("readout", np.full(flow.shape, self.spiking.worth), flow)
         self.edges.append(Edge(name, self.output))
+
+    def neurons(self, name: str, threshold: Array, flow: Flow) -> str:
+        """Neurons that a flow of scale 1 feeds."""
+        given = {"r": np.ones(flow.shape), "v_threshold": threshold, "v_reset": np.zeros(flow.shape)}
+        start = {"v": threshold * self.style.start} if self.style.start else {}
+        return self.add(name, "if", given, dict(self.style.attrs), flow.sources, start)
 
     @property
     def output(self) -> str:

@@ -12,8 +12,6 @@ from hetero.convert.snn_layers import RULES, Flow, Rectified, RefusedError, Walk
 from hetero.graph.ir import Node
 from hetero.op import OPS, Array
 
-IF = {"dt": 1.0, "rule": "exact", "reset": "subtract", "strict": False, "refractory": 0}
-
 # -- synapses -------------------------------------------------------------------------------------------------
 
 
@@ -198,9 +196,9 @@ def _relu(w: Walk, node: Node) -> Flow:
         cap = w.constant(next(i for i in readers[0].inputs if i != node.outputs[0]))
         if cap is not None and cap.size and cap.min() == cap.max():
             made = replace(made, value=readers[0].outputs[0], cap=float(cap.max()))
-    threshold = w.thresholds(made, flow.shape).astype(np.float32).astype(np.float64)  # as the network keeps it
-    given = {"r": np.ones(flow.shape), "v_threshold": threshold, "v_reset": np.zeros(flow.shape)}
-    name = w.add(made.name, "if", given, IF, unit.sources, {"v": threshold / 2})
+    headroom = w.style.headroom if made.cap == np.inf else 1.0  # a cap is the one rate that cannot be exceeded
+    threshold = (headroom * w.thresholds(made, flow.shape)).astype(np.float32).astype(np.float64)  # as it is kept
+    name = w.neurons(made.name, threshold, unit)
     w.rectified.append(replace(made, name=name))
     return Flow((name,), threshold, spikes=True, cap=made.cap)
 

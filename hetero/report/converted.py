@@ -138,7 +138,7 @@ def report(
         float((answers == right).mean()), tuple(curve), float((classes(ran.values[-1]) == answers).mean()), layers,
         each[given],
         len(ran.values) * mapped.neurons, sum(f.rate * f.neurons for f in layers) * len(ran.values), op, byte,
-        _on_chip(mapped, spikes, len(ran.values), len(x)), cost,
+        _on_chip(mapped, spikes, len(ran.values), len(x), values=converted.loihi is None), cost,
     )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def _spikes(converted: Converted, mapped: Mapped, ran: Ran, x: Array) -> Array:
     """How often each input (where it is not 0) and each neuron sends in the whole run, numbered as in `mapped.of`."""
     (given,) = converted.network.inputs
     sent = np.zeros(mapped.reach.shape[0])
-    sent[mapped.of[given]] = np.count_nonzero(x.reshape(len(x), -1), axis=0) * len(ran.values)
+    sent[mapped.of[given]] = converted.sent(x, len(ran.values)).reshape(len(x), -1).sum(axis=0)
     for name, counts in ran.counts.items():
         sent[mapped.of[name]] = counts.reshape(len(counts), -1).sum(axis=0, dtype=np.float64)
     return sent
@@ -180,7 +180,7 @@ def _layers(
     wanted = converted.activations(data, device)
     made: list[LayerFit] = []
     for r in converted.layers:
-        counts, threshold = ran.counts[r.name], converted.network.layers[r.name].parameters["v_threshold"]
+        counts, threshold = ran.counts[r.name], converted.worth[r.name]
         made.append(
             LayerFit(
                 r.name, r.node, threshold.size, (float(threshold.min()), float(threshold.max())),
@@ -193,7 +193,7 @@ def _layers(
     return tuple(made)
 
 
-def _on_chip(mapped: Mapped, spikes: Array, steps: int, samples: int) -> Cost:
+def _on_chip(mapped: Mapped, spikes: Array, steps: int, samples: int, *, values: bool) -> Cost:
     """The events of all samples as the chip bills them, for one inference. Biases reach each neuron in each step, so
     that no update is idle."""
     chip, ticks = mapped.chip, steps * samples
@@ -210,7 +210,7 @@ def _on_chip(mapped: Mapped, spikes: Array, steps: int, samples: int) -> Cost:
     notes = [_scope(chip.profile)] * ("static" in paid.terms)
     notes += [f"nobody published the energy of {', '.join(paid.missing)}, which is left out"] * bool(paid.missing)
     notes += ["it has more cores than the chip, so that hops are not counted"] * (mapped.hops is None)
-    notes += ["its spikes are 0 and 1, and the input is given as numbers"] * (chip.limit("spike_bits") == 1)
+    notes += ["its spikes are 0 and 1, and the input is given as numbers"] * (values and chip.limit("spike_bits") == 1)
     notes += [f"as it is it does not fit: {v}" for v in mapped.violations]
     each = (paid.energy_j, paid.terms.get("static"), paid.seconds)
     energy, static, seconds = (None if v is None else v.scale(1 / samples) for v in each)

@@ -2,8 +2,9 @@
 
 A voltage of a neuron is counted in units of its threshold: vth integer steps are v_threshold - v_leak volts. What one
 spike adds to it in a step, the weight times the neuron's gain, must then be an integer of 8 bits times 2^exponent. The
-exponent is as large as the threshold's 17 bits allow, so that thresholds and decays are as fine as can be. Every
-connection of Loihi takes one step, so a layer that is k connections from the input is k - 1 steps later than in floats.
+exponent is as large as the bits of threshold, bias and current allow, so that thresholds and decays are as fine as can
+be. Every connection of Loihi takes one step, so a layer that is k connections from the input is k - 1 steps later than
+in floats.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ MOST_THRESHOLD = 2**17 - 1
 EXPONENTS = range(-8, 8)
 DECAY = 4096  # 12 bits
 BIAS_BITS, BIAS_EXPONENTS = 12, range(8)
+MOST_BIAS = 2**BIAS_BITS * 2 ** BIAS_EXPONENTS[-1]  # and less
+MOST_CURRENT = 2**23
+LEAST_THRESHOLD = 2**8  # what keeps currents from wrapping may cost: a threshold that is rounded by 0.2 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ def quantize_loihi(
             made, error = _population(net, layer)
             layers |= made
             errors.append(error)
+        elif layer.op == "flatten":
+            layers[layer.name] = layer
     edges = tuple(_edge(net, e) for e in net.edges)
     integer = Network(net.inputs, {n: layers[n] for n in net.layers}, net.outputs, edges, dt.int32, net.name).check()
     return Quantized(build(integer, steps=steps, batch=batch, record=record), integer, tuple(errors))
@@ -108,7 +114,7 @@ def _refused(net: Network) -> list[str]:
     wrong: list[str] = []
     for layer in net.layers.values():
         name, into = layer.name, net.into.get(layer.name, [])
-        sources = [net.layers[e.source] for e in into if e.source in net.layers]
+        sources = [net.layers[n] for e in into if (n := _spiking(net, e.source)) in net.layers]
         if layer.op in _READ:
             wrong += [f"{name}: {w}" for w in _neuron_faults(layer)]
             wrong += [f"{name} starts at other states than zero"] * bool(layer.start)
@@ -119,9 +125,18 @@ def _refused(net: Network) -> list[str]:
             readers = [e for e in net.edges if e.source == name]
             if len(readers) != 1 or readers[0].target not in net.layers:
                 wrong.append(f"{name} must feed one layer of neurons, not {len(readers)} readers")
+        elif layer.op == "flatten":
+            wrong += [f"{name} is a flatten of {len(into)} edges"] * (len(into) != 1)
         else:
             wrong.append(f"{name}: {layer.op} has no form in Loihi's arithmetic")
     return wrong
+
+
+def _spiking(net: Network, name: str) -> str:
+    """What gives the spikes that a layer hands on: a flatten only names them anew."""
+    while name in net.layers and net.layers[name].op == "flatten" and net.into.get(name):
+        name = net.into[name][0].source
+    return name
 
 
 def _neuron_faults(layer: Layer) -> list[str]:
@@ -181,8 +196,10 @@ def _population(net: Network, layer: Layer) -> tuple[dict[str, Layer], LayerErro
     per_unit = (n.gain / n.threshold).astype(np.float64)  # thresholds that a weight of 1 adds in a step
     into = [net.layers[e.source] for e in net.into.get(layer.name, [])]
     parts = {s.name: _scaled(s, per_unit) for s in into}
+    biases = sum((_bias(s, per_unit) for s in into), np.zeros(per_unit.shape))
+    sums = sum(_most_sum(s, w, layer.shape) for s, w in zip(into, parts.values(), strict=True))
     largest = max((float(np.abs(w).max(initial=0)) for w in parts.values()), default=0.0)
-    exponent, threshold = _scale(largest)
+    exponent, threshold = _scale(largest, float(np.abs(biases).max(initial=0)), float(sums))
     made: dict[str, Layer] = {}
     lost = 0.0
     for s in into:
@@ -190,14 +207,14 @@ def _population(net: Network, layer: Layer) -> tuple[dict[str, Layer], LayerErro
         weight = _rounded(exact)
         lost = max(lost, float(np.sqrt(np.mean((weight - exact) ** 2))) / max(float(np.abs(exact).max()), 1e-300))
         made[s.name] = _integer(s, weight, exponent)
-    bias = sum((_bias(s, per_unit) for s in into), np.zeros(per_unit.shape)) * threshold * 2**WEIGHT_SHIFT
-    whole, bias_lost = _rounded_bias(bias)
+    whole, bias_lost = _rounded_bias(biases * threshold * 2**WEIGHT_SHIFT)
     keep_u, keep_v = np.rint(n.keep_u * DECAY), np.rint(n.keep_v * DECAY)
     given = {"du": DECAY - 1 - keep_u, "dv": DECAY - keep_v, "vth": np.full(layer.shape, threshold), "bias": whole}
     clipped = {k: np.clip(v, 0, DECAY - 1) if k in ("du", "dv") else v for k, v in given.items()}
     made[layer.name] = Layer(layer.name, "loihi_lif", {k: v.astype(np.int32) for k, v in clipped.items()})
     decay = max(_decay_error(n.keep_u, keep_u), _decay_error(n.keep_v, keep_v))
-    reach = sum(_reach(made[s.name], layer.shape, exponent) for s in into) * 2.0**WEIGHT_SHIFT / 2**23
+    reach = sum(_most_sum(s, made[s.name].parameters["weight"], layer.shape) for s in into) * 2.0**exponent
+    reach *= 2.0**WEIGHT_SHIFT / MOST_CURRENT
     return made, LayerError(layer.name, exponent, threshold, lost, decay, bias_lost, float(reach))
 
 
@@ -207,15 +224,27 @@ def _rounded(exact: Array) -> Array:
     return effective_weights(2 * np.rint(exact / 2) if mixed else np.rint(exact))
 
 
-def _scale(largest: float) -> tuple[int, int]:
-    """The largest exponent, and the threshold at which the largest weight fills 8 bits."""
+def _scale(largest: float, bias: float, sums: float) -> tuple[int, int]:
+    """The largest exponent at which biases fit and no current can wrap, else only biases, else the threshold alone; and
+    the threshold at which the largest weight fills 8 bits. All are counted in thresholds."""
     if largest <= 0:
-        return 0, MOST_THRESHOLD
-    for exponent in reversed(EXPONENTS):
-        threshold = int(MOST_WEIGHT * 2.0**exponent / largest)
-        if threshold <= MOST_THRESHOLD:
-            return exponent, max(threshold, 1)
-    return EXPONENTS[0], MOST_THRESHOLD
+        return 0, _within(MOST_THRESHOLD, bias, 0)
+    found = {e: int(MOST_WEIGHT * 2.0**e / largest) for e in reversed(EXPONENTS)}
+    legal = {e: threshold for e, threshold in found.items() if threshold <= MOST_THRESHOLD}
+    for most_sum, least in ((sums, LEAST_THRESHOLD), (0, 1)):
+        for exponent, threshold in legal.items():
+            if least <= threshold == _within(threshold, bias, most_sum):
+                return exponent, threshold
+    exponent = max(legal, default=EXPONENTS[0])
+    return exponent, max(legal.get(exponent, MOST_THRESHOLD), 1)
+
+
+def _within(threshold: int, bias: float, sums: float) -> int:
+    """The threshold, or the largest below it with which a bias and the sum of all weights keep to their bits."""
+    for part, most in ((bias, MOST_BIAS - 2 ** BIAS_EXPONENTS[-1]), (sums, MOST_CURRENT)):
+        if part * threshold * 2**WEIGHT_SHIFT > most:
+            threshold = int(most / (part * 2**WEIGHT_SHIFT))
+    return max(threshold, 1)
 
 
 def _targets(s: Layer, values: Array) -> Array:
@@ -263,11 +292,11 @@ def _decay_error(keep: Array, whole: Array) -> float:
     return float(np.abs(np.log(keep[inside]) / np.log(whole[inside] / DECAY) - 1).max())
 
 
-def _reach(s: Layer, shape: tuple[int, ...], exponent: int) -> float:
-    """The largest sum that one step can bring to a neuron."""
-    size = np.abs(s.parameters["weight"].astype(np.float64))
+def _most_sum(s: Layer, weight: Array, shape: tuple[int, ...]) -> float:
+    """The largest sum of weights that one step can bring to a neuron."""
+    size = np.abs(weight.astype(np.float64))
     if s.op == "synapse_sparse":
         most = np.bincount(s.parameters["target"], size, int(np.prod(shape))).max(initial=0)
     else:
         most = size.reshape(size.shape[0], -1).sum(1).max(initial=0)
-    return float(most) * 2.0**exponent
+    return float(most)
