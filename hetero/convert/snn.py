@@ -42,6 +42,7 @@ Progress = Callable[[int, int], None]  # samples done, samples in all
 
 BATCH = 64  # samples that an open batch dimension takes at once
 STYLE = Style({"dt": 1.0, "rule": "exact", "reset": "subtract", "strict": False, "refractory": 0}, 1.0, 0.5)
+CORRECTED = 32  # samples that corrections for Loihi are measured with, and steps of them as many as asked for
 LEAST = 0.1  # of a layer's threshold: what the threshold of a channel is at least
 MOST_RECORDED = 1 << 24  # spikes and inputs kept at once
 LAST = ("softmax", "log_softmax", "argmax")  # what tells the same class before and after
@@ -172,14 +173,28 @@ def to_snn(
     _refuse(graph, found)
     if not loihi:
         return _converted(graph, plain, found, steps, len(samples))
+    return _on_loihi(graph, plain, found, thresholds, samples, steps, device)
+
+
+def _on_loihi(
+    graph: Graph, plain: Graph, found: Walk, thresholds: Thresholds, samples: Array, steps: int, device: str | None
+) -> Converted:
     floats = _converted(graph, plain, found, steps, len(samples))
     most = snn_loihi.most_of(floats.prepare(samples, device))
     readout = snn_loihi.readout_of(floats.original(samples, device))
-    walk = Walk(plain, thresholds, snn_loihi.STYLE, most, readout).run()
-    _refuse(graph, walk)
-    made = _converted(graph, plain, walk, steps, len(samples))
-    network, errors = snn_loihi.on_loihi(made.network)
-    return replace(made, network=network, loihi=snn_loihi.Loihi(most, readout, errors))
+    some = samples[:: -(-len(samples) // CORRECTED)]
+    corrections: dict[str, float] = {}
+    while True:  # a layer's spikes depend on the corrections before it
+        walk = Walk(plain, thresholds, snn_loihi.STYLE, most, readout, dict(corrections)).run()
+        _refuse(graph, walk)
+        made = _converted(graph, plain, walk, steps, len(samples))
+        network, errors = snn_loihi.on_loihi(made.network)
+        made = replace(made, network=network, loihi=snn_loihi.Loihi(most, readout, errors))
+        name = next((r.name for r in walk.rectified if r.name not in corrections), None)
+        if name is None:
+            return made
+        said = made.run(some, device=device).counts[name] / steps * made.worth[name]
+        corrections[name] = snn_loihi.correction(said, made.activations(some, device)[name])
 
 
 def _refuse(graph: Graph, walk: Walk) -> None:
@@ -192,7 +207,8 @@ def _refuse(graph: Graph, walk: Walk) -> None:
 def _converted(graph: Graph, plain: Graph, walk: Walk, steps: int, samples: int) -> Converted:
     shape = walk.shape(walk.input_value)
     net = Network({walk.input: shape}, walk.layers, (walk.output,), tuple(walk.edges), name=f"{graph.name}_snn")
-    worth = {r.name: net.layers[r.name].parameters["v_threshold"] for r in walk.rectified}
+    factor = walk.corrections
+    worth = {r.name: net.layers[r.name].parameters["v_threshold"] * factor.get(r.name, 1.0) for r in walk.rectified}
     return Converted(
         net.check(), graph, plain, walk.input_value, tuple(walk.rectified), steps, samples, worth
     )  # fmt: skip

@@ -85,9 +85,10 @@ class Walk:
         style: Style,
         input_scale: float = 1.0,
         readout: Spiking | None = None,
+        corrections: Mapping[str, float] | None = None,
     ) -> None:
         self.graph, self.thresholds, self.style, self.spiking = graph, thresholds, style, readout
-        self.input_scale = input_scale
+        self.input_scale, self.corrections = input_scale, corrections or {}
         self.final = graph.outputs[0].value
         (port,) = graph.inputs
         self.batch = graph.types[port.value].known[0]

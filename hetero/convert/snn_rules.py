@@ -184,8 +184,8 @@ def _cast(w: Walk, node: Node) -> Flow:
 
 
 def _relu(w: Walk, node: Node) -> Flow:
-    """Neurons that start half a threshold up: what they lack at the end is then as often too much as too little.
-    Source: Bu, Ding, Yu, Huang, AAAI 2022, section 4."""
+    """Neurons that start half a threshold up, where their style says so: what they lack at the end is then as often too
+    much as too little. Source: Bu, Ding, Yu, Huang, AAAI 2022, section 4."""
     flow = w.flow(node.inputs[0])
     if flow.spikes:
         return flow
@@ -200,7 +200,7 @@ def _relu(w: Walk, node: Node) -> Flow:
     threshold = (headroom * w.thresholds(made, flow.shape)).astype(np.float32).astype(np.float64)  # as it is kept
     name = w.neurons(made.name, threshold, unit)
     w.rectified.append(replace(made, name=name))
-    return Flow((name,), threshold, spikes=True, cap=made.cap)
+    return Flow((name,), threshold * w.corrections.get(name, 1.0), spikes=True, cap=made.cap)
 
 
 def _maximum(w: Walk, node: Node) -> Flow:
