@@ -55,13 +55,13 @@ def digits() -> tuple[Graph, Array, Array, Array]:
     return graph_of(*zip(net.coefs_, net.intercepts_, strict=True)), x[~test][:300], x[test], y[test]
 
 
-def test_digits_are_as_right_within_one_per_cent_in_integers() -> None:
+def test_digits_are_as_right_within_two_per_cent_in_integers() -> None:
     graph, calibration, x, y = digits()
     made = to_snn(graph, calibration, steps=STEPS, loihi=True)
     before = np.mean(made.original(x).argmax(1) == y)
     after = np.mean(made.run(x).values[-1].argmax(1) == y)
     assert before > 0.95
-    assert after >= before - 0.01
+    assert after >= before - 0.02
     assert {a.op for a in made.network.layers.values()} == {"synapse_dense", "loihi_lif"}
     assert made.loihi is not None
     assert all(e.bias_error < 0.01 and e.reach <= 1 for e in made.loihi.errors)
