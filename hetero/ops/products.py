@@ -23,10 +23,15 @@ _NUMBER = re.compile(r"(?:2\^(?P<power>[+-]?\d{1,2})|(?P<plain>\d{1,9}(?:\.\d{1,
 
 
 class Product(NamedTuple):
-    """One term: a factor and its variables."""
+    """One term: mantissa 2^exponent, as it was written, and its variables."""
 
-    factor: float
+    mantissa: float
+    exponent: int
     variables: tuple[str, ...]
+
+    @property
+    def factor(self) -> float:
+        return self.mantissa * 2.0**self.exponent
 
 
 @cache
@@ -47,28 +52,31 @@ def parse(rule: str) -> tuple[Product, ...]:
 
 
 def _product(sign: str, body: str, wrong: list[str]) -> Product:
-    factor, variables = -1.0 if sign == "-" else 1.0, []
+    variables: list[str] = []
+    mantissa, exponent = -1.0 if sign == "-" else 1.0, 0
     for part in body.split("*"):
         found = _NUMBER.fullmatch(part)
         if part in VARIABLES:
             variables.append(part)
+        elif found and found["power"]:
+            exponent += int(found["power"])
         elif found:
-            factor *= 2.0 ** int(found["power"]) if found["power"] else float(found["plain"])
+            mantissa *= float(found["plain"])
         else:
             wrong.append(
                 f"{part!r} is neither a number nor one of {', '.join(VARIABLES)}" if part else "a factor is missing"
             )
     if "x0" not in variables and "y0" not in variables:
         wrong.append(f"{body} has neither x0 nor y0, so it never applies")
-    return Product(factor, tuple(variables))
+    return Product(mantissa, exponent, tuple(variables))
 
 
 def _learned(w: Term, x: list[Term], y: list[Term], rule: str, low: float, high: float) -> Term:
     value = {"w": w, **dict(zip(SOURCES, x, strict=True)), **dict(zip(TARGETS, y, strict=True))}
     total = w
-    for factor, variables in parse(rule):
-        term = value[variables[0]] * factor
-        for v in variables[1:]:
+    for product in parse(rule):
+        term = value[product.variables[0]] * product.factor
+        for v in product.variables[1:]:
             term = term * value[v]
         total = total + term
     total = where(total > high, high, total)

@@ -12,6 +12,7 @@ from hetero.errors import GraphError
 from hetero.graph.build import Builder, Ref
 from hetero.graph.ir import Graph
 from hetero.op import OPS, Array, TensorType
+from hetero.ops.loihi_rules import ROUNDING, rounding_of
 from hetero.spiking.layers import Layer
 from hetero.spiking.network import Network, own_shape
 
@@ -26,9 +27,12 @@ def build(
     """One loop over time: inputs (steps, [batch,] *shape) -> outputs (steps, [batch,] *shape), by their names.
 
     steps and batch may be names of open dimensions; without a batch there is no axis for it. `record` names layers
-    whose output and states in every step are outputs too (`layer`, `layer.v`); True: all.
+    whose output and states in every step are outputs too (`layer`, `layer.v`); True: all. A network that learns wants
+    steps as a number and no batch: its rounding is drawn for each step of a run, before the run.
     """
     net = net.check()
+    learning = {n: layer for n, layer in net.layers.items() if layer.kind.learns}
+    count = _steps_of_learning(net, learning, steps, batch)
     body = _Body(net, () if batch is None else (_size(batch),))
     chosen = tuple(net.layers) if record is True else tuple(record or ())
     if unknown := [n for n in chosen if n not in net.layers]:
@@ -39,12 +43,28 @@ def build(
         xs = [
             outer.input(n, TensorType((_size(steps), *body.lead, *shape), net.dtype)) for n, shape in net.inputs.items()
         ]
+        xs += [outer.constant(rounding_of(layer.attrs, count)) for layer in learning.values()]
         start = [_begin(outer, t, value) for t, value in zip(body.state_types, body.starts, strict=True)]
         made = outer.emit(
             OPS["scan"], (*start, *xs),
             {"body": inner, "carried": len(start), "scanned": len(xs), "reverse": False},
         )  # fmt: skip
     return outer.build(dict(zip(names, made[len(start) :], strict=True)))
+
+
+def _steps_of_learning(net: Network, learning: Collection[str], steps: int | str, batch: int | str | None) -> int:
+    """Steps as a number, where layers learn."""
+    names = " and ".join(learning)
+    if learning and batch is not None:
+        raise GraphError(f"{net.name}: {names} learns from one sample at a time, not from a batch", hint="batch=None")
+    if isinstance(steps, int):
+        return steps
+    if learning:
+        raise GraphError(
+            f"{net.name}: {names} learns, and how it rounds is drawn for each step, so that their number must be known",
+            hint="build(network, steps=100)",
+        )
+    return 0
 
 
 def _size(n: int | str) -> Size:
@@ -78,13 +98,17 @@ class _Body:
             layer = net.layers[name]
             for state in layer.states:
                 depth = () if state.depth is None else (state.depth,)
-                shape = (*depth, *lead, *layer.shape)
+                shape = (*depth, *lead, *state.of(layer.shape))
                 self._new_state(name, state.name, shape, state.dtype or net.dtype, layer.start.get(state.name))
         for name in late:
             shape = net.layers[name].shape if name in net.layers else net.inputs[name]
             self._new_state(name, "", (*lead, *shape), net.dtype)
         self._late = tuple(late)
         self._now = {n: self.builder.input(n, TensorType((*lead, *s), net.dtype)) for n, s in net.inputs.items()}
+        self._rounding = {
+            n: self.builder.input(f"{n}.rounding", TensorType((ROUNDING,), dt.int32))
+            for n, layer in net.layers.items() if layer.kind.learns
+        }  # fmt: skip
         self._after: dict[tuple[str, str], Ref] = {}
 
     def _new_state(
@@ -119,6 +143,8 @@ class _Body:
     def _step(self, layer: Layer) -> None:
         with self.builder.at("", layer.name):
             given = [self._sum(layer.name), *(self._state[layer.name, s.name] for s in layer.states)]
+            if layer.kind.learns:
+                given += [self._now[layer.post], self._rounding[layer.name]]
             given += [self.builder.constant(p) for p in layer.parameters.values()]
             made = self.builder.emit(OPS[layer.op], given, layer.attrs)
         self._now[layer.name] = made[0]

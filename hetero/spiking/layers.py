@@ -14,6 +14,7 @@ import numpy as np
 from hetero import dtype as dt
 from hetero.errors import GraphError
 from hetero.op import OPS, Array, TensorType
+from hetero.ops.loihi_rules import ROUNDING, TRACES
 from hetero.ops.neuron import NEURONS
 
 Shape = tuple[int, ...]
@@ -24,7 +25,8 @@ Parameters = Mapping[str, Array]
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
     """One layer: an op of `KINDS` with its parameters. `shape` is one sample of its output. `start` has the states that
-    do not begin at zero: values that broadcast to `shape`."""
+    do not begin at zero: values that broadcast to `shape`. `post` names the neurons that a layer which learns lies
+    before: it also reads what they give in this step."""
 
     name: str
     op: str
@@ -32,6 +34,7 @@ class Layer:
     attrs: Attrs = field(default_factory=dict[str, Any])
     shape: Shape = ()
     start: Parameters = field(default_factory=dict[str, Array])
+    post: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -50,11 +53,16 @@ class Layer:
 @dataclass(frozen=True, slots=True)
 class State:
     """What a layer keeps: `depth` times its output's shape (0: just once), zeros at first unless `Layer.start` says
-    otherwise."""
+    otherwise. `own` is the shape of a state that has not the output's."""
 
     name: str
     depth: int | None = None
     dtype: dt.DType | None = None  # None: that of the network
+    own: Shape | None = None
+
+    def of(self, sample: Shape) -> Shape:
+        """Its shape, `depth` aside, in a layer whose output is `sample`."""
+        return sample if self.own is None else self.own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class Kind:
     neuron: bool = False
     optional: int = 0
     elementwise: bool = False  # parameters are given for each element of a sample
+    learns: bool = False  # takes the neurons behind it and a step of rounding after its states
 
 
 def _no_states(layer: Layer) -> tuple[State, ...]:
@@ -81,6 +90,12 @@ def _of_neuron(layer: Layer) -> tuple[State, ...]:
 
 def _of_loihi(layer: Layer) -> tuple[State, ...]:
     return State("u"), State("v")
+
+
+def _of_learning(layer: Layer) -> tuple[State, ...]:
+    """The weights, with which such a layer always starts, and a trace for each source or target."""
+    m, n = layer.start["weight"].shape
+    return State("weight", own=(m, n)), *(State(t, own=(n if t[0] == "x" else m,)) for t in TRACES)
 
 
 def _line(parameter: str) -> Callable[[Layer], tuple[State, ...]]:
@@ -126,6 +141,7 @@ KINDS: dict[str, Kind] = {
         Kind("synapse_delayed", ("weight", "delay"), _line("delay"), _one),
         Kind("synapse_conv", ("weight", "bias"), _no_states, _of_weight, optional=1),
         Kind("synapse_sparse", ("weight", "source", "target"), _no_states, _one),
+        Kind("loihi_learn_dense", (), _of_learning, _one, learns=True),
         Kind("synapse_scale", ("scale",), _no_states, _first_rank, elementwise=True),
         Kind("sum_pool", (), _no_states, _of_kernel),
         Kind("flatten", (), _no_states, _of_rank),
@@ -141,7 +157,10 @@ def shape_after(layer: Layer, x: Shape, dtype: dt.DType) -> Shape:
     out: Shape | None = None
     for state in layer.states:
         out = out if out is not None else _stateless_shape(layer, x)
-        given.append(TensorType(out if state.depth is None else (state.depth, *out), state.dtype or dtype))
+        kept = state.of(out)
+        given.append(TensorType(kept if state.depth is None else (state.depth, *kept), state.dtype or dtype))
+    if layer.kind.learns:
+        given += [TensorType(layer.start["weight"].shape[:1], dtype), TensorType((ROUNDING,), dt.int32)]
     given += [TensorType(p.shape, p.dtype) for p in layer.parameters.values()]
     with_name = layer.name
     try:

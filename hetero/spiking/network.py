@@ -2,7 +2,8 @@
 
 Between the file formats, the arithmetics, the chips and the backends stands this one form. In a step, layers run in the
 order of their edges; an edge that is `delayed` hands over what its source gave in the step before (zeros at first), so
-that a loop of edges needs at least one. What several edges bring to one layer is added up.
+that a loop of edges needs at least one. What several edges bring to one layer is added up. A layer that learns also
+reads its `post` neurons, in the same step, and so runs after them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from hetero import dtype as dt
 from hetero.errors import GraphError, HeteroError
 from hetero.spiking.layers import KINDS, Layer, Shape, shape_after
+from hetero.spiking.learning import wrong_learning
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Network:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """Layers in the order in which a step runs them; a GraphError for a loop in which nothing is delayed."""
-        sources = {n: {e.source for e in self.into.get(n, ()) if not e.delayed} & set(self.layers) for n in self.layers}
+        now = {n: {e.source for e in self.into.get(n, ()) if not e.delayed} for n in self.layers}
+        sources = {n: (now[n] | {layer.post}) & set(self.layers) for n, layer in self.layers.items()}
         readers: dict[str, list[str]] = {}
         for name, of in sources.items():
             for source in of:
@@ -87,6 +90,8 @@ class Network:
                 shapes[name] = layer.shape
             layers[name] = replace(layer, shape=shapes[name])
             wrong += _wrong_starts(layers[name])
+            if layer.post and shapes[layer.post] != shapes[name]:
+                wrong.append(f"{name} gives {shapes[name]}, but its post neurons {layer.post} are {shapes[layer.post]}")
         if wrong:
             raise GraphError(f"{self.name}: " + "; ".join(wrong))
         return replace(self, layers={n: layers[n] for n in self.layers})
@@ -107,8 +112,20 @@ class Network:
                 wrong.append(f"{layer.name}: {layer.op} is no layer; these are: {', '.join(KINDS)}")
             elif tuple(layer.parameters) not in {kind.parameters[: len(kind.parameters) - k] for k in
                                                  range(kind.optional + 1)}:  # fmt: skip
-                wrong.append(f"{layer.name}: {layer.op} takes {', '.join(kind.parameters)}")
+                wrong.append(f"{layer.name}: {layer.op} takes {', '.join(kind.parameters) or 'no parameters'}")
+            elif kind.learns:
+                wrong += [*wrong_learning(layer), *self._wrong_post(layer)]
+            elif layer.post:
+                wrong.append(f"{layer.name}: {layer.op} does not learn, so it has no post neurons ({layer.post})")
         return wrong
+
+    def _wrong_post(self, layer: Layer) -> list[str]:
+        """Whose spikes a layer learns from."""
+        post = self.layers.get(layer.post)
+        if post is not None and post.op in KINDS and post.kind.neuron:
+            return []
+        neurons = ", ".join(n for n, o in self.layers.items() if o.op in KINDS and o.kind.neuron) or "none"
+        return [f"{layer.name}: post names the neurons behind it, not {layer.post!r}; these are there: {neurons}"]
 
     def _delayed_shapes(self) -> dict[str, Shape]:
         """Shapes of layers that delayed edges begin at, as far as the layer itself says."""
@@ -118,14 +135,14 @@ class Network:
 
 def _wrong_starts(layer: Layer) -> list[str]:
     """What `start` names that the layer does not keep, or in a shape that it has not."""
-    kept = {s.name for s in layer.states if s.depth is None}
+    kept = {s.name: s.of(layer.shape) for s in layer.states if s.depth is None}
     wrong: list[str] = []
     for name, value in layer.start.items():
         if name not in kept:
             can = ", ".join(sorted(kept)) or "none"
             wrong.append(f"{layer.name}: {name} cannot start at a value; these can: {can}")
-        elif not _broadcasts(value.shape, layer.shape):
-            wrong.append(f"{layer.name}: {name} starts as {value.shape} beside {layer.shape}")
+        elif not _broadcasts(value.shape, kept[name]):
+            wrong.append(f"{layer.name}: {name} starts as {value.shape} beside {kept[name]}")
     return wrong
 
 
@@ -146,6 +163,8 @@ def known_shape(layer: Layer) -> Shape | None:
         return layer.shape
     if layer.kind.elementwise:
         return next(iter(layer.parameters.values())).shape
+    if layer.kind.learns:
+        return layer.start["weight"].shape[:1]
     if layer.op == "synapse_sparse":
         return (int(layer.attrs["size"]),)
     return layer.parameters["weight"].shape[:1] if layer.op in ("synapse_dense", "synapse_delayed") else None

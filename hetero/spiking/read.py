@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from hetero.errors import GraphError
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array
+from hetero.ops.loihi_rules import rounding_of
 from hetero.spiking.layers import KINDS, Layer, Shape
 from hetero.spiking.network import Edge, Network
 
@@ -20,7 +23,9 @@ def read(graph: Graph) -> Network:
         raise GraphError(f"{graph.name} is no spiking network: it has {len(loops)} loops over time, not one")
     ports = {p.value: p.name for p in graph.inputs}
     loop = loops[0]
-    xs = loop.inputs[loop.attrs["carried"] : loop.attrs["carried"] + loop.attrs["scanned"]]
+    tables = _tables(loop)
+    scanned = loop.inputs[loop.attrs["carried"] : loop.attrs["carried"] + loop.attrs["scanned"]]
+    xs = [i for k, i in enumerate(scanned) if k not in tables]
     if any(i not in ports for i in xs) or loop.attrs["reverse"]:
         raise GraphError(f"{graph.name} is no spiking network: its loop does not run forward over the graph's inputs")
     made = {i: k for k, i in enumerate(loop.outputs)}
@@ -32,6 +37,12 @@ def read(graph: Graph) -> Network:
     starts = [_start_of(graph, i) for i in loop.inputs[: loop.attrs["carried"]]]
     reader.starts = [a if a is not None and a.any() else None for a in starts]
     net = reader.read(shown)
+    for k, node in tables.items():
+        table = graph.constants.get(scanned[k])
+        if table is None or wrong_rounding(node.attrs, table):
+            raise GraphError(
+                f"{graph.name} is no spiking network: {node.label} does not round as its seed {node.attrs['seed']} says"
+            )
     if any(a is None for a in starts):
         raise GraphError(f"{graph.name} is no spiking network: a state starts at a value that is computed")
     return net
@@ -44,16 +55,31 @@ def _start_of(graph: Graph, value: int) -> Array | None:
     return graph.constants.get(source)
 
 
+def _tables(loop: Node) -> dict[int, Node]:
+    """Which of the scanned inputs say how a layer that learns rounds, and that layer's node."""
+    body: Graph = loop.attrs["body"]
+    values = [p.value for p in body.inputs[loop.attrs["carried"] : loop.attrs["carried"] + loop.attrs["scanned"]]]
+    readers = {n.inputs[-1]: n for n in body.nodes if n.op.name in KINDS and KINDS[n.op.name].learns}
+    return {k: readers[v] for k, v in enumerate(values) if v in readers}
+
+
+def wrong_rounding(attrs: Mapping[str, Any], table: Array) -> bool:
+    """Whether a table of rounding is not that of the seed in `attrs`."""
+    return not np.array_equal(table, rounding_of(attrs, len(table)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
     """What a `scan` node runs. `carried` and `shown` say of each state and of each y what it is: (layer, its state);
     (layer or input, "") for an output, which as a state is that of the step before; ("", output) for a sum of edges.
-    `lead` counts the axes before a sample's own in a step."""
+    `lead` counts the axes before a sample's own in a step. `tables`: which of the scanned inputs are no inputs of the
+    network but say how a layer rounds, and which layer."""
 
     network: Network
     carried: tuple[tuple[str, str], ...]
     shown: tuple[tuple[str, str], ...]
     lead: int
+    tables: Mapping[int, str]
 
 
 def loop_of(loop: Node) -> Loop:
@@ -62,19 +88,25 @@ def loop_of(loop: Node) -> Loop:
     count, carried = loop.attrs["scanned"], loop.attrs["carried"]
     if loop.attrs["reverse"] or len(body.inputs) != carried + count:
         raise GraphError("no spiking network: the loop runs backward, or over values from outside")
-    reader = _Reader(loop, [f"in{k}" for k in range(count)], [], "loop")
+    tables = _tables(loop)
+    reader = _Reader(loop, [f"in{k}" for k in range(count - len(tables))], [], "loop")
     net = reader.read({f"out{k}": k for k in range(len(body.outputs) - carried)})
     values = [p.value for p in body.outputs]
     shown = tuple(reader.what(v) or ("", f"out{k}") for k, v in enumerate(values[carried:]))
     kept = tuple(reader.what(v) for v in values[:carried])
     if None in kept:
         raise GraphError("no spiking network: the loop carries what is no layer's state and no output")
-    return Loop(net, kept, shown, reader.lead or 0)  # pyright: ignore[reportArgumentType]
+    named = {k: reader.layer_of[n.outputs[0]] for k, n in tables.items()}
+    return Loop(net, kept, shown, reader.lead or 0, named)  # pyright: ignore[reportArgumentType]
 
 
 def network_of(loop: Node) -> Network:
-    """The network of a `scan` node, as `loop_of` names things."""
-    return loop_of(loop).network
+    """The network of a `scan` node, as `loop_of` names things, for those who run no learning."""
+    net = loop_of(loop).network
+    learning = [n for n, layer in net.layers.items() if layer.kind.learns]
+    if learning:
+        raise GraphError(f"{' and '.join(learning)} learns, which only runs on numpy, opencl and lava")
+    return net
 
 
 class _Reader:
@@ -85,9 +117,12 @@ class _Reader:
         self.carried: int = loop.attrs["carried"]
         self.name = name
         values = [p.value for p in self.body.inputs]
-        self.inputs = dict(zip(values[self.carried :], inputs, strict=False))
+        tables, last = _tables(loop), self.carried + int(loop.attrs["scanned"])
+        scanned = [v for k, v in enumerate(values[self.carried : last]) if k not in tables]
+        self.inputs = dict(zip(scanned, inputs, strict=True))
+        self.tables = {values[self.carried + k] for k in tables}
         self.known: dict[int, Array] = dict(self.body.constants)
-        self.known |= {v: a for v, a in zip(values[self.carried + len(inputs) :], rest, strict=True) if a is not None}
+        self.known |= {v: a for v, a in zip(values[last:], rest, strict=True) if a is not None}
         before = {v: k for k, v in enumerate(values[: self.carried])}
         after = [p.value for p in self.body.outputs[: self.carried]]
         self.next = {v: after[k] for v, k in before.items()}  # state at the start of a step -> at its end
@@ -140,22 +175,36 @@ class _Reader:
 
     def _layer(self, node: Node, name: str) -> Layer:
         kind = KINDS[node.op.name]
-        count = len(node.inputs) - 1 - (len(node.outputs) - 1)
-        first = len(node.inputs) - count
-        values = node.inputs[first:]
+        first = len(node.outputs)  # x, then a state for each further output
+        values = node.inputs[first + 2 * kind.learns :]
         if any(v not in self.known for v in values):
             raise GraphError(f"{self.name} is no spiking network: a parameter of {name} is computed")
         parameters = {p: self.known[v] for p, v in zip(kind.parameters, values, strict=False)}
         layer = Layer(name, node.op.name, parameters, dict(node.attrs))
+        if kind.learns:
+            layer = replace(layer, start={"weight": self._weight(node)}, post=self._post(node, name))
         for before, after in zip(node.inputs[1:first], node.outputs[1:], strict=True):
             if self.next.get(before) != after:
                 raise GraphError(f"{self.name} is no spiking network: {name} does not keep its state to itself")
         if self.lead is None:
             self.lead = self.body.types[node.inputs[0]].rank - kind.rank(layer)
-        shape = self._sample(node.outputs[0])
-        kept = zip(kind.states(layer), node.inputs[1:first], strict=True)
-        start = {s.name: a for s, v in kept if (a := self._start(name, v, shape)) is not None}
-        return replace(layer, shape=shape, start=start)
+        layer = replace(layer, shape=self._sample(node.outputs[0]))
+        kept = zip(layer.states, node.inputs[1:first], strict=True)
+        start = {s.name: a for s, v in kept if (a := self._start(name, v, s.of(layer.shape))) is not None}
+        return replace(layer, start={**layer.start, **start})
+
+    def _weight(self, node: Node) -> Array:
+        """Zeros for the weights that a layer which learns starts with, until it is known which: they say its shape."""
+        t = self.body.types[node.inputs[1]]
+        return np.zeros(t.known, t.dtype)  # pyright: ignore[reportArgumentType]
+
+    def _post(self, node: Node, name: str) -> str:
+        post, table = node.inputs[-2:]
+        if post not in self.layer_of:
+            raise GraphError(f"{self.name} is no spiking network: {name} learns from what no layer gives")
+        if table not in self.tables:
+            raise GraphError(f"{self.name} is no spiking network: how {name} rounds is no input of each step")
+        return self.layer_of[post]
 
     def _start(self, name: str, value: int, shape: Shape) -> Array | None:
         """What a state begins with, the same for all samples of a batch."""
@@ -199,4 +248,4 @@ class _Reader:
         return value in self.known and not self.known[value].any()
 
 
-__all__ = ["Loop", "loop_of", "network_of", "read"]
+__all__ = ["Loop", "loop_of", "network_of", "read", "wrong_rounding"]
