@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
+from hetero.dim import concrete
 from hetero.errors import GraphError
 from hetero.graph.build import Builder, replay
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
 from hetero.spiking.read import Loop
-from hetero.spiking.stages import Read, Stage, Stages, Synapses, staged
+from hetero.spiking.stages import Kept, Stage, Stages, staged
+from hetero.spiking.synapses import Read, Synapses
+from hetero_numpy.spiking_body import Body, Program, program
+from hetero_numpy.spiking_lines import Coming, Past
+from hetero_numpy.spiking_sums import Sum, summing
 
-# The share of sources that are not zero from which a matrix product is quicker, of many samples and of one: measured
-# for 784 to 512 and 1000 to 1000 elements.
-DENSE, DENSE_ONE = 0.05, 0.4
-EXACT = 1 << 52  # integer sums below this are exact in float64, whose products BLAS knows
-
-Sum = Callable[[Array], Array]  # (batch, sources) -> (batch, targets)
+BLOCK = 1 << 20  # elements of the sums of an input that are made at once, for as many steps as that is
 
 
 def staged_or_none(node: Node) -> tuple[Loop, Stages] | None:
@@ -32,82 +32,17 @@ def staged_or_none(node: Node) -> tuple[Loop, Stages] | None:
         return None
 
 
-def summing(synapses: Synapses, size: int) -> Sum:
-    """What adds up the weights of the sources that are not zero."""
-    if synapses.source is None:
-        return _dense(np.ascontiguousarray(synapses.weight.T))
-    shape = (synapses.sources, size)
-    rows = sparse.csr_array((synapses.weight, (synapses.source, synapses.target)), shape=shape)
-    return _Rows(rows)
-
-
-def _dense(weight: Array) -> Sum:
-    """weight (sources, targets)"""
-    wide = weight
-    if weight.dtype.kind == "i":
-        if np.abs(weight.astype(np.float64)).sum(0, initial=0).max(initial=0) >= EXACT >> 31:
-            return _Plain(weight)
-        wide = weight.astype(np.float64)
-    return _Dense(weight, wide)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plain:
-    """Integers too large for anything but integer arithmetic."""
-
-    weight: Array
-
-    def __call__(self, x: Array) -> Array:
-        return np.matmul(x, self.weight)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Dense:
-    weight: Array
-    wide: Array  # the same as floats
-
-    def __call__(self, x: Array) -> Array:
-        active = np.count_nonzero(x)
-        if active > (DENSE_ONE if len(x) == 1 else DENSE) * x.size:
-            return np.matmul(x.astype(self.wide.dtype, copy=False), self.wide).astype(x.dtype, copy=False)
-        if len(x) == 1:
-            (at,) = np.nonzero(x[0])
-            return (x[0, at].astype(self.wide.dtype, copy=False) @ self.wide[at]).astype(x.dtype)[None]
-        events = sparse.csr_array(x.astype(self.wide.dtype, copy=False))
-        return np.asarray(events @ self.wide).astype(x.dtype, copy=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Sparse weights, a row for each source."""
-
-    rows: Any
-
-    def __call__(self, x: Array) -> Array:
-        if len(x) == 1:
-            return self._one(x[0])[None]
-        return np.asarray((sparse.csr_array(x) @ self.rows).todense()).astype(x.dtype, copy=False)
-
-    def _one(self, x: Array) -> Array:
-        """The rows of the events end to end, added by target."""
-        (at,) = np.nonzero(x)
-        begin, stop = self.rows.indptr[at], self.rows.indptr[at + 1]
-        chosen = [slice(a, b) for a, b in zip(begin.tolist(), stop.tolist(), strict=True)]
-        size = self.rows.shape[1]
-        if not chosen:
-            return np.zeros(size, x.dtype)
-        target = np.concatenate([self.rows.indices[c] for c in chosen])
-        weight = np.concatenate([self.rows.data[c] for c in chosen]) * np.repeat(x[at], stop - begin)
-        return np.bincount(target, weight, size).astype(x.dtype)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _StageRun:
     """A stage, ready: its sums, and its body for a batch."""
 
     stage: Stage
-    sums: tuple[tuple[Read, Sum], ...]
-    body: Callable[..., tuple[Array, ...]]
+    sums: tuple[Sum, ...]
+    body: Program | Any  # or an executable
+
+    def begin(self) -> Body:
+        """The body for one run."""
+        return self.body.begin() if isinstance(self.body, Program) else self.body
 
 
 class SpikingStep:
@@ -120,45 +55,127 @@ class SpikingStep:
         first = graph.types[node.inputs[self._carried]].known
         self._batch = int(np.prod([int(n) for n in first[1 : 1 + loop.lead]], dtype=np.int64))  # pyright: ignore
         self._runs = [self._prepare(s, compiled) for s in staged.stages]
-        self.scratch_bytes = max((int(getattr(r.body, "peak_bytes", 0)) for r in self._runs), default=0)
+        steps = int(graph.types[node.inputs[self._carried]].known[0])  # pyright: ignore[reportArgumentType]
+        self.scratch_bytes = sum(self._scratch(r, steps) for r in self._runs)
 
     def _prepare(self, stage: Stage, compiled: Callable[[Graph], Any]) -> _StageRun:
-        sums = tuple((s.read, summing(s, stage.size)) for s in stage.synapses)
-        return _StageRun(stage, sums, compiled(_batched(stage.body, self._batch)))
+        sums = tuple(summing(s, stage.size) for s in stage.synapses)
+        body = _batched(stage.body, self._batch)
+        return _StageRun(stage, sums, program(body) or compiled(body))
+
+    def _scratch(self, run: _StageRun, steps: int) -> int:
+        """Bytes of a stage in a run: of its body, its delays, and the sums that are made ahead."""
+        stage, item = run.stage, self._staged.dtype.itemsize
+        total = int(run.body.peak_bytes) + (stage.depth + 1) * self._batch * stage.size * item
+        for s in stage.synapses:
+            row = self._batch * stage.size * (s.depth + 1)
+            ahead = s.read.name in self._staged.inputs
+            total += item * (min(steps * row, max(row, BLOCK)) if ahead else row)
+        return total
 
     def __call__(self, values: list[Any]) -> None:
         inputs = [values[i] for i in self._node.inputs]
-        steps, batch = len(inputs[self._carried]), self._batch
-        sizes = self._staged.inputs.items()
-        xs = {n: x.reshape(steps, batch, k) for (n, k), x in zip(sizes, inputs[self._carried :], strict=True)}
-        last = {
-            what: state.reshape(batch, self._size(what[0]))
-            for what, state in zip(self._staged.carried, inputs[: self._carried], strict=True)
-        }
-        ys = [np.empty((steps, batch, self._size(name)), t.dtype) for (name, _), t in zip(
-            self._staged.shown, self._types[self._carried :], strict=True)]  # fmt: skip
-        for t in range(steps):
-            now = {(n, 0): x[t] for n, x in xs.items()}
-            for run in self._runs:
-                self._step(run, now, last)
-            for y, what in zip(ys, self._staged.shown, strict=True):
-                y[t] = now[what]
-            last = now
-        made = [*(last[what] for what in self._staged.carried), *ys]
+        run = _Run(self._staged, self._runs, self._batch, inputs[: self._carried], inputs[self._carried :])
+        steps = len(inputs[self._carried])
+        ys = [np.empty(concrete(t.known), t.dtype) for t in self._types[self._carried :]]
+        shown = [y.reshape(steps, *run.shape(k)) for y, k in zip(ys, self._staged.shown, strict=True)] if steps else []
+        with np.errstate(all="ignore"):
+            for t in range(steps):
+                run.step(t)
+                for y, kept in zip(shown, self._staged.shown, strict=True):
+                    y[t] = run.kept(kept)
+        made = [*(run.kept(k) for k in self._staged.carried), *ys] if steps else [*inputs[: self._carried], *ys]
         for i, array, type in zip(self._node.outputs, made, self._types, strict=True):
             values[i] = array.reshape(type.known)  # pyright: ignore[reportArgumentType]
 
-    def _size(self, name: str) -> int:
-        return next(s.size for s in self._staged.stages if s.name == name)
 
-    def _step(self, run: _StageRun, now: dict[tuple[str, int], Array], last: dict[tuple[str, int], Array]) -> None:
-        def value(read: Read) -> Array:
-            return (last if read.late else now)[read.name, 0]
+class _Run:
+    """One run of a loop: what its stages keep from step to step."""
 
-        given = [add(value(read)) for read, add in run.sums] + [value(r) for r in run.stage.direct]
-        given += [last[run.stage.name, 1 + k] for k in range(len(run.stage.states))]
-        for k, array in enumerate(run.body(*given)):
-            now[run.stage.name, k] = array
+    def __init__(
+        self, staged: Stages, runs: list[_StageRun], batch: int, before: list[Array], xs: list[Array]
+    ) -> None:  # fmt: skip
+        self.staged, self.batch = staged, batch
+        self.runs = [(r, r.begin()) for r in runs]
+        self.steps = len(xs[0])
+        self.xs = {n: x.reshape(self.steps, batch, k) for (n, k), x in zip(staged.inputs.items(), xs, strict=True)}
+        self.now: dict[str, Array] = {}
+        self.last: dict[str, Array] = {}
+        self.states: dict[tuple[str, int], Array] = {}
+        self.past: dict[str, Past] = {}
+        self.coming: dict[tuple[str, int], Coming] = {}
+        self.ready: dict[tuple[str, int], tuple[int, Array]] = {}  # sums of inputs: their first step, for each step
+        for kept, array in zip(staged.carried, before, strict=True):
+            self._start(kept, array.reshape(self.shape(kept)))
+
+    def _start(self, kept: Kept, array: Array) -> None:
+        if kept.part == "out":
+            self.last[kept.stage] = array
+        elif kept.part == "state":
+            self.states[kept.stage, kept.index] = array
+        elif kept.part == "past":
+            self.past[kept.stage] = Past(array)
+        else:
+            shift = self.staged.by_name[kept.stage].synapses[kept.index].shift
+            self.coming[kept.stage, kept.index] = Coming(array, shift)
+
+    def kept(self, kept: Kept) -> Array:
+        """As it is after a step."""
+        if kept.part == "out":
+            return self.last[kept.stage]
+        if kept.part == "state":
+            return self.states[kept.stage, kept.index]
+        return self.past[kept.stage].rows() if kept.part == "past" else self.coming[kept.stage, kept.index].rows()
+
+    def shape(self, kept: Kept) -> tuple[int, ...]:
+        """Of a step: (its own steps,) batch, elements."""
+        depth = self.staged.depth(kept)
+        return (*(() if depth is None else (depth,)), self.batch, self.staged.by_name[kept.stage].size)
+
+    def step(self, t: int) -> None:
+        self.now = {n: x[t] for n, x in self.xs.items()}
+        for run, body in self.runs:
+            self._stage(run, body, t)
+        self.last = self.now
+
+    def _stage(self, run: _StageRun, body: Body, t: int) -> None:
+        stage = run.stage
+        given = [self._sum(run, j, s, t) for j, s in enumerate(stage.synapses)]
+        given += [self._read(r) for r in stage.direct]
+        given += [self.states[stage.name, k] for k in range(len(stage.states))]
+        out, *states = body(*given)
+        self.now[stage.name] = out
+        for k, array in enumerate(states):
+            self.states[stage.name, k] = array
+        if stage.name in self.past:
+            self.past[stage.name].put(out)
+
+    def _read(self, read: Read) -> Array:
+        """A value of this step, or of some steps before."""
+        if read.name in self.past:
+            return self.past[read.name].at(read.late)
+        return (self.last if read.late else self.now)[read.name]
+
+    def _sum(self, run: _StageRun, j: int, synapses: Synapses, t: int) -> Array:
+        if synapses.read.name in self.xs:
+            brought = self._of_input(run, j, synapses, t)
+        else:
+            brought = run.sums[j](self._read(synapses.read))
+        line = self.coming.get((run.stage.name, j))
+        return brought if line is None else line.pass_(brought)
+
+    def _of_input(self, run: _StageRun, j: int, synapses: Synapses, t: int) -> Array:
+        """Inputs are known for all steps: their sums are made for many at once."""
+        key = run.stage.name, j
+        first, sums = self.ready.get(key, (0, None))
+        if sums is None or t >= first + len(sums):
+            width = max(run.stage.size * (synapses.depth + 1), synapses.sources)
+            rows = max(1, BLOCK // max(self.batch * width, 1))
+            x = self.xs[synapses.read.name][t : t + rows]
+            made = run.sums[j](x.reshape(-1, synapses.sources))
+            first, sums = t, made.reshape(len(x), self.batch, prod(made.shape[1:]))
+            self.ready[key] = first, sums
+        return sums[t - first]
 
 
 def _batched(body: Graph, batch: int) -> Graph:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from hetero.dim import concrete
-from hetero.errors import GraphError
+from hetero.errors import DeviceError, GraphError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
-from hetero.op import Array, TensorType
+from hetero.op import TensorType
 from hetero.spiking.hoist import first_synapses, hoisted
 from hetero.spiking.read import Loop
-from hetero.spiking.stages import Read, Stage, Stages, Synapses, by_source, is_uniform, staged
+from hetero.spiking.stages import Kept, Stage, Stages, is_uniform, staged
+from hetero.spiking.synapses import Read, Synapses, by_source, stored
 from hetero_kernels import Input, Region, missing
 from hetero_kernels import spiking as kernels
 from hetero_kernels.templates import STORED
@@ -31,6 +32,7 @@ SMALL = 1 << 22  # synapses of a stage up to which one group for each sample is 
 ROWS = 64  # steps of all samples from which a matrix product may be worth it
 ACTIVE = 0.35  # share of inputs that are not zero from which it is: docs/backends/opencl.md
 SAMPLE = 1 << 14  # elements that are looked at
+RING = 1 << 30  # elements of a ring: kernels number them, and those of the turn after it, in 31 bits
 NUMBERS = {"float32": "f32", "float64": "f64", "int32": "i32"}
 
 
@@ -134,6 +136,35 @@ class Cut:
         return -(-each // unit) * unit
 
 
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """`slots` steps of memory, of which `kept` are carried on. Before step t the first of them lies in slot
+    `first` + t * `way`, modulo all slots, and the others behind it."""
+
+    memory: Storage
+    slot_bytes: int
+    slots: int
+    kept: int
+    first: int
+    way: int
+
+    def filled(self, source: Storage) -> list[Copy]:
+        """What is carried into the loop."""
+        nbytes = self.kept * self.slot_bytes
+        return [Copy(source, self.memory, nbytes, to_byte=self.first * self.slot_bytes)] if nbytes else []
+
+    def read(self, to: Storage, steps: int) -> list[Copy]:
+        """What is carried on after so many steps: up to the ring's end, then from its beginning."""
+        first = (self.first + steps * self.way) % self.slots
+        most = min(self.kept, self.slots - first)
+        parts = ((first, most, 0), (0, self.kept - most, most))
+        return [
+            Copy(self.memory, to, n * self.slot_bytes, source * self.slot_bytes, at * self.slot_bytes)
+            for source, n, at in parts
+            if n * self.slot_bytes
+        ]
+
+
 class _Lowering:
     def __init__(self, plan: Plan, node: Node, loop: Loop, staged: Stages) -> None:
         self.plan, self.node, self.staged = plan, node, staged
@@ -158,33 +189,50 @@ class _Lowering:
         return Cut(1 if whole else -(-units // self.batch), team, lanes)
 
     def run(self) -> None:
-        plan, node = self.plan, self.node
+        plan, node, carried = self.plan, self.node, self.staged.carried
         out = [plan.output(i) for i in node.outputs]
         before = [plan.input(i) for i in node.inputs[: self.carried]]
         types = plan.graph.in_types(node)
-        for k, (name, result) in enumerate(self.staged.carried):
-            if result or not self.steps:
-                plan.steps.append(Copy(before[k], out[k], types[k].nbytes))
-                self.memory.setdefault(f"state{self._index(name)}_{result - 1}", out[k])
+        for k, kept in enumerate(carried):
+            if kept.part == "state" or not self.steps:
+                plan.steps += [Copy(before[k], out[k], types[k].nbytes)] if types[k].nbytes else []
+                self.memory.setdefault(f"state{self._index(kept.stage)}_{kept.index}", out[k])
         if not self.steps or not self.batch:
             return
         net = self._net()
         for k, s in enumerate(self.staged.stages):
-            self.memory[f"out{k}"] = plan.storage(2 * self.batch * s.size * self.item)
-        for k, (name, result) in enumerate(self.staged.carried):
-            if not result:
-                to = self.memory[f"out{self._index(name)}"]
-                plan.steps.append(Copy(before[k], to, types[k].nbytes, to_byte=types[k].nbytes))
+            self.memory[f"out{k}"] = plan.storage(self._ring(s.size, s.depth))
+        rings = [self._ring_of(kept) for kept in carried]
+        for k, ring in enumerate(rings):
+            plan.steps += ring.filled(before[k]) if ring else ()
         for k, i in enumerate(node.inputs[self.carried :]):
             self.memory[f"x{k}"] = plan.input(i)
         for k in range(len(self.staged.shown)):
             self.memory[f"y{k}"] = out[self.carried + k]
         self._launch(net)
-        for k, (name, result) in enumerate(self.staged.carried):
-            if not result:
-                source = self.memory[f"out{self._index(name)}"]
-                side = ((self.steps - 1) & 1) * types[k].nbytes
-                plan.steps.append(Copy(source, out[k], types[k].nbytes, source_byte=side))
+        for k, ring in enumerate(rings):
+            plan.steps += ring.read(out[k], self.steps) if ring else ()
+
+    def _ring(self, size: int, depth: int) -> int:
+        """Bytes of a ring of steps."""
+        elements = (depth + 1) * self.batch * size
+        if elements > RING:
+            raise DeviceError(
+                f"opencl: a delay of {depth} steps of {self.batch * size} elements is more than kernels can number",
+                hint="run it with a smaller batch, or on numpy",
+            )
+        return elements * self.item
+
+    def _ring_of(self, kept: Kept) -> Ring | None:
+        """Where what a loop carries lies while it runs; None: at one place, in which it is replaced."""
+        if kept.part == "state":
+            return None
+        stage, depth = self.staged.by_name[kept.stage], self.staged.depth(kept)
+        k, slot = self._index(kept.stage), self.batch * stage.size * self.item
+        if kept.part == "coming":
+            assert depth is not None
+            return Ring(self.memory[f"sum{k}_{kept.index}"], slot, depth + 1, depth, 0, 1)
+        return Ring(self.memory[f"out{k}"], slot, stage.depth + 1, 1 if depth is None else depth, 1, -1)
 
     def _index(self, stage: str) -> int:
         return self.number[stage] - len(self.staged.inputs)
@@ -199,30 +247,56 @@ class _Lowering:
                 self.memory[f"given{k}_{first + j}"] = (
                     self.plan.constant(value) if isinstance(value, np.ndarray) else value
                 )
-            shown = tuple((result, y) for y, (name, result) in enumerate(self.staged.shown) if name == stage.name)
-            direct = tuple(self._read(r) for r in stage.direct)
-            made.append(kernels.Stage(stage.size, synapses, direct, len(stage.states), region, shown))
+            direct = tuple(self._direct(k, d, r, stage.size) for d, r in enumerate(stage.direct))
+            made.append(
+                kernels.Stage(
+                    stage.size, synapses, direct, len(stage.states), region, self._shown(stage), stage.depth,
+                    self._lines(stage),
+                )
+            )  # fmt: skip
         number = NUMBERS[self.staged.dtype.name]
         return kernels.Net(tuple(self.staged.inputs.values()), tuple(made), number, len(self.staged.shown))
 
+    def _shown(self, stage: Stage) -> tuple[tuple[int, int], ...]:
+        """(result of the body, y)"""
+        mine = [(y, kept) for y, kept in enumerate(self.staged.shown) if kept.stage == stage.name]
+        return tuple((0 if k.part == "out" else 1 + k.index, y) for y, k in mine if k.part in ("out", "state"))
+
+    def _lines(self, stage: Stage) -> tuple[tuple[int, int], ...]:
+        """(synapses, or -1 for the stage's own past, y)"""
+        mine = [(y, kept) for y, kept in enumerate(self.staged.shown) if kept.stage == stage.name]
+        return tuple((-1 if k.part == "past" else k.index, y) for y, k in mine if k.part in ("past", "coming"))
+
     def _read(self, read: Read) -> kernels.Read:
+        assert isinstance(read.late, int)
         return kernels.Read(self.number[read.name], read.late)
+
+    def _direct(self, k: int, d: int, read: Read, size: int) -> kernels.Read:
+        if isinstance(read.late, int):
+            return self._read(read)
+        self.memory[f"late{k}_{d}"] = self.plan.constant(read.late)
+        self.memory[f"then{k}_{d}"] = self.plan.storage(self.batch * size * self.item)
+        return kernels.Read(self.number[read.name], 0, each=True)
 
     def _synapses(self, k: int, j: int, s: Synapses, size: int) -> kernels.Synapses:
         plan, cut = self.plan, self.cut
-        groups = self.batch * cut.slices
-        self.memory[f"sum{k}_{j}"] = plan.storage(self.batch * -(-size // cut.lanes) * cut.lanes * self.item)
-        self.memory[f"events{k}_{j}"] = plan.storage(groups * s.sources * 4)
+        ring = self._ring(size, s.depth)
+        self.memory[f"sum{k}_{j}"] = plan.storage(ring)
+        if s.shift:
+            self.memory[f"set{k}_{j}"] = plan.storage(ring)
+        self.memory[f"events{k}_{j}"] = plan.storage(self.batch * cut.slices * s.sources * 4)
+        read = self._read(s.read)
         if s.source is None:
-            weight = _stored(np.ascontiguousarray(s.weight.T))
+            weight = stored(np.ascontiguousarray(s.weight.T))
             self.memory[f"weight{k}_{j}"] = plan.constant(weight)
-            return kernels.Synapses(self._read(s.read), s.sources, STORED[weight.dtype.name][0])
-        chunk = cut.chunk(size)
-        rows, target, weight = by_source(s, size, cut.slices, cut.team, chunk)
-        weight, index = _stored(weight), np.uint16 if chunk <= 1 << 16 else np.int32
+            return kernels.Synapses(read, s.sources, STORED[weight.dtype.name][0])
+        chunk, step = cut.chunk(size), self.batch * size
+        rows, target, weight = by_source(s, size, cut.slices, cut.team, chunk, step)
+        weight, index = stored(weight), np.uint16 if chunk + s.depth * step <= 1 << 16 else np.int32
         arrays = {"weight": weight, "target": target.astype(index), "rows": rows}
         self.memory |= {f"{name}{k}_{j}": plan.constant(array) for name, array in arrays.items()}
-        return kernels.Synapses(self._read(s.read), s.sources, STORED[weight.dtype.name][0], STORED[index.__name__][0])
+        kinds = STORED[weight.dtype.name][0], STORED[index.__name__][0]
+        return kernels.Synapses(read, s.sources, *kinds, s.depth, s.shift)
 
     # -- launches ---------------------------------------------------------------------------------------------
 
@@ -246,17 +320,8 @@ class _Lowering:
         self.plan.steps.append(Hosted(run, used, self._written()))
 
     def _written(self) -> tuple[Storage, ...]:
-        names = ("y", "out", "state", "sum", "events")
+        names = ("y", "out", "state", "sum", "set", "then", "events")
         return tuple(dict.fromkeys(m for n, m in self.memory.items() if n.startswith(names)))
-
-
-def _stored(weight: Array) -> Array:
-    """Integer weights in as few bytes as hold them all."""
-    if weight.dtype.kind != "i" or not weight.size:
-        return weight
-    low, high = int(weight.min()), int(weight.max())
-    fits = (t for t in (np.int8, np.int16) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    return weight.astype(next(fits, np.int32))
 
 
 @dataclass(frozen=True, slots=True)

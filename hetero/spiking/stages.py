@@ -2,18 +2,18 @@
 
 A stage adds up, for each of its synapses, the weights of the sources that are not zero; its body then makes its output
 and its new states from these sums, from other values of its size, and from its states. Bodies are graphs of primitive
-elementwise ops, taken apart by the ops' own decompositions.
+elementwise ops, taken apart by the ops' own decompositions. Delays are memory beside that: of what a stage gave in the
+last steps, and of what is on its way to it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, field
 from math import prod
 from threading import RLock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,37 +23,17 @@ from hetero.graph.build import Builder, Ref
 from hetero.graph.ir import Graph, Node
 from hetero.graph.passes import optimize
 from hetero.graph.passes.decompose import decompose, nothing_whole
-from hetero.op import OPS, Array, TensorType
+from hetero.op import OPS, TensorType
 from hetero.spiking.layers import Layer, Shape
-from hetero.spiking.network import Edge, Network
+from hetero.spiking.network import Edge
 from hetero.spiking.read import Loop, loop_of
-
-SYNAPSES = ("synapse_dense", "synapse_sparse", "synapse_conv", "sum_pool")
-MOST = 1 << 26  # synapses that a convolution is written out as
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A value of this step, or (`late`) of the one before: an input's, or a stage's output."""
-
-    name: str
-    late: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Synapses:
-    """Weights from one value: dense (targets, sources), or one for each pair of `source` and `target`."""
-
-    read: Read
-    sources: int
-    weight: Array
-    source: Array | None = None
-    target: Array | None = None
+from hetero.spiking.synapses import RULES, Read, Synapses, written
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """`body` takes the sums, the `direct` values and the states; it gives the output and the states anew."""
+    """`body` takes the sums, the `direct` values and the states; it gives the output and the states anew. `depth` steps
+    of the output are remembered."""
 
     name: str
     size: int
@@ -61,18 +41,40 @@ class Stage:
     direct: tuple[Read, ...]
     states: tuple[str, ...]
     body: Graph
+    depth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a loop carries or shows of a stage: its output of this step, the state `index` of its body, the outputs of
+    its last steps (`past`, the newest first), or what is on its way by the synapses `index` (`coming`, the next first).
+    """
+
+    stage: str
+    part: Literal["out", "state", "past", "coming"] = "out"
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stages:
-    """Stages in order. `carried` and `shown` name, for each state and each y of the loop, a stage and which of its
-    results it is (0: the output, which as a state is that of the step before)."""
+    """Stages in order, and what each state and each y of a loop is; an output as a state is that of the step before."""
 
     inputs: dict[str, int]  # name -> elements of one sample
     stages: tuple[Stage, ...]
-    carried: tuple[tuple[str, int], ...]
-    shown: tuple[tuple[str, int], ...]
+    carried: tuple[Kept, ...]
+    shown: tuple[Kept, ...]
     dtype: dt.DType
+    by_name: dict[str, Stage] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {s.name: s for s in self.stages})
+
+    def depth(self, kept: Kept) -> int | None:
+        """Steps that it is of; None: it has no axis for them."""
+        stage = self.by_name[kept.stage]
+        if kept.part == "coming":
+            return stage.synapses[kept.index].depth
+        return stage.depth if kept.part == "past" else None
 
 
 def stages_of(loop: Loop) -> Stages:
@@ -93,7 +95,9 @@ def staged(node: Node) -> tuple[Loop, Stages]:
         if key not in _kept:
             try:
                 loop = loop_of(node)
-                _kept[key] = loop, stages_of(loop)
+                stages = stages_of(loop)
+                _check_lines(node, stages)
+                _kept[key] = loop, stages
             except GraphError as e:
                 _kept[key] = e
             if len(_kept) > KEPT:
@@ -103,6 +107,15 @@ def staged(node: Node) -> tuple[Loop, Stages]:
     if isinstance(found, GraphError):
         raise GraphError(found.problem, hint=found.hint)
     return found
+
+
+def _check_lines(node: Node, stages: Stages) -> None:
+    """Ops take lines that are longer than their longest delay; a network's are as long as it."""
+    body: Graph = node.attrs["body"]
+    for kept, port in zip(stages.carried, body.inputs, strict=False):
+        depth = stages.depth(kept)
+        if depth is not None and body.types[port.value].known[0] != depth:
+            raise GraphError(f"{kept.stage}: a line that is not {depth} steps long has no event-driven form")
 
 
 class _Staging:
@@ -116,6 +129,7 @@ class _Staging:
         self.alias = {n: e[0].source for n in self.net.layers if (e := self._flat(n))}
         self.merged = {n for n in self.net.layers if self._merges(n)}
         self.made: dict[str, Stage] = {}
+        self.places: dict[tuple[str, str], Kept] = {}  # (layer, its state; "": its output)
 
     def _flat(self, name: str) -> list[Edge]:
         """The one edge into a layer that only renames elements."""
@@ -125,7 +139,7 @@ class _Staging:
     def _merges(self, name: str) -> bool:
         """Whether a synapse is only read, at once, by one layer that treats its elements alike."""
         edges = self.out.get(name, [])
-        if self.net.layers[name].op not in SYNAPSES or name in self.kept or len(edges) != 1 or edges[0].delayed:
+        if self.net.layers[name].op not in RULES or name in self.kept or len(edges) != 1 or edges[0].delayed:
             return False
         target = self.net.layers.get(edges[0].target)
         return target is not None and target.kind.elementwise and target.op != "delay"
@@ -140,7 +154,7 @@ class _Staging:
 
     def _read(self, e: Edge) -> Read:
         name = self._real(e.source)
-        return Read(name if name in self.net.layers or not e.delayed else self._copy(name), e.delayed)
+        return Read(name if name in self.net.layers or not e.delayed else self._copy(name), int(e.delayed))
 
     def _copy(self, name: str) -> str:
         """A stage that keeps an input for the next step."""
@@ -157,41 +171,56 @@ class _Staging:
         inputs = {n: prod(s) for n, s in self.net.inputs.items()}
         return Stages(inputs, tuple(self.made.values()), carried, shown, self.net.dtype)
 
-    def _result(self, name: str, state: str) -> tuple[str, int]:
+    def _result(self, name: str, state: str) -> Kept:
         real = self._real(name)
-        if real not in self.net.layers:
-            return self._copy(real), 0
-        return real, 1 + [s.name for s in self.net.layers[real].states].index(state) if state else 0
+        return self.places[real, state] if real in self.net.layers else Kept(self._copy(real))
 
-    def _shown(self, k: int, name: str, state: str) -> tuple[str, int]:
+    def _shown(self, k: int, name: str, state: str) -> Kept:
         if name:
             return self._result(name, state)
         edges = self.net.into[state]
         if len(edges) == 1 and not edges[0].delayed:
             return self._result(edges[0].source, "")
-        name = f"sum {k}"
-        self._stage(name, prod(self._shape(edges[0].source)), [], [self._read(e) for e in edges], None)
-        return name, 0
+        return Kept(self._sum(f"sum {k}", prod(self._shape(edges[0].source)), edges))
+
+    def _sum(self, name: str, size: int, edges: Sequence[Edge], depth: int = 1) -> str:
+        """A stage that only adds up what edges bring."""
+        self._stage(name, size, [], [self._read(e) for e in edges], None, depth)
+        return name
 
     def _layer(self, layer: Layer) -> None:
         edges = self.net.into.get(layer.name, [])
-        if layer.op in SYNAPSES:
+        if layer.op in RULES:
             self._stage(layer.name, layer.size, [layer], [], None)
-            return
-        if not layer.kind.elementwise or layer.op == "delay":
+        elif layer.op == "delay":
+            self._delay(layer, edges)
+        elif layer.kind.elementwise:
+            joined = [self.net.layers[s] for e in edges if (s := self._real(e.source)) in self.merged]
+            direct = [self._read(e) for e in edges if self._real(e.source) not in self.merged]
+            self._stage(layer.name, layer.size, joined, direct, layer)
+        else:
             raise GraphError(f"{layer.name}: {layer.op} has no event-driven form")
-        joined = [self.net.layers[s] for e in edges if (s := self._real(e.source)) in self.merged]
-        direct = [self._read(e) for e in edges if self._real(e.source) not in self.merged]
-        self._stage(layer.name, layer.size, joined, direct, layer)
+        self.places[layer.name, ""] = Kept(layer.name)
+
+    def _delay(self, layer: Layer, edges: Sequence[Edge]) -> None:
+        """A stage that remembers what comes, and one that reads it."""
+        steps = np.broadcast_to(layer.parameters["steps"], layer.shape).reshape(-1)
+        if steps.min(initial=0) < 0:
+            raise GraphError(f"{layer.name}: a delay of {steps.min()} steps has no event-driven form")
+        line = self._sum(f"{layer.name} line", layer.size, edges, int(steps.max(initial=0)))
+        late = int(steps[0]) if is_uniform(steps) else np.ascontiguousarray(steps)
+        self._stage(layer.name, layer.size, [], [Read(line, late)], None)
+        self.places[layer.name, "line"] = Kept(line, "past")
 
     def _stage(
-        self, name: str, size: int, synapses: Sequence[Layer], direct: Sequence[Read], layer: Layer | None
-    ) -> None:
+        self, name: str, size: int, synapses: Sequence[Layer], direct: Sequence[Read], layer: Layer | None,
+        depth: int = 1,
+    ) -> None:  # fmt: skip
         if name in self.made:
             return
         builder = Builder(name, track=False)
         flat = TensorType((size,), self.net.dtype)
-        parts = [[self._synapses(s, e) for e in self.net.into.get(s.name, [])] for s in synapses]
+        parts = [self._parts(s) for s in synapses]
         sums = [[builder.input(f"sum{j}.{k}", flat) for k in range(len(p))] for j, p in enumerate(parts)]
         terms = [_after(builder, s, refs) for s, refs in zip(synapses, sums, strict=True) if refs]
         terms += [builder.input(f"direct{j}", flat) for j in range(len(direct))]
@@ -202,19 +231,21 @@ class _Staging:
         body = optimize(decompose(builder.build(list(results)), nothing_whole))
         _check(name, body, size)
         flat_parts = tuple(p for part in parts for p in part)
-        self.made[name] = Stage(name, size, flat_parts, tuple(direct), states, body)
+        self.made[name] = Stage(name, size, flat_parts, tuple(direct), states, body, depth)
+        self.places |= {(name, state): Kept(name, "state", k) for k, state in enumerate(states)}
+        first = 0
+        for s, part in zip(synapses, parts, strict=True):
+            if s.states:
+                self.places[s.name, "line"] = Kept(name, "coming", first)
+            first += len(part)
 
-    def _synapses(self, layer: Layer, e: Edge) -> Synapses:
-        shape = self._shape(e.source)
-        read, sources = self._read(e), prod(shape)
-        if layer.op == "synapse_dense":
-            if len(shape) != 1:
-                raise GraphError(f"{layer.name}: a dense synapse of {shape} has no event-driven form")
-            return Synapses(read, sources, layer.parameters["weight"])
-        if layer.op == "synapse_sparse":
-            p = layer.parameters
-            return Synapses(read, sources, p["weight"], p["source"], p["target"])
-        return Synapses(read, sources, *_written_out(layer, shape, self.net))
+    def _parts(self, layer: Layer) -> list[Synapses]:
+        """The synapses of a layer, by edge; one with a line has one of all that comes."""
+        edges = self.net.into.get(layer.name, [])
+        if layer.states and len(edges) != 1:
+            size = layer.parameters["weight"].shape[1]
+            return [written(layer, (size,), Read(self._sum(f"{layer.name} in", size, edges)))]
+        return [written(layer, self._shape(e.source), self._read(e)) for e in edges]
 
 
 def _after(builder: Builder, layer: Layer, sums: Sequence[Ref]) -> Ref:
@@ -223,18 +254,18 @@ def _after(builder: Builder, layer: Layer, sums: Sequence[Ref]) -> Ref:
     for more in sums[1:]:
         y = builder("add", y, more)
     exponent, saturate = layer.attrs.get("exponent", 0), layer.attrs.get("saturate", 0)
-    if exponent:
+    if exponent and not layer.states:  # before a line: `written`
         y = builder("left_shift" if exponent > 0 else "right_shift", y, abs(exponent))
     if saturate:
         most = 2 ** (saturate - 1) - 1
         y = builder("maximum", builder("minimum", y, most), -most)
     if layer.attrs.get("mean"):
         y = builder("multiply", y, 1 / prod(layer.attrs["kernel"]))
-    bias = layer.parameters.get("bias")
-    if bias is None:
-        return y
-    each = np.repeat(bias, prod(layer.shape[1:])) if layer.op == "synapse_conv" else bias
-    return builder("add", y, builder.constant(each))
+    for op, parameter in (("multiply", "scale"), ("add", "bias")):
+        if parameter in layer.parameters:
+            each = np.repeat(layer.parameters[parameter], prod(layer.shape[1:]))  # a channel's elements share it
+            y = builder(op, y, builder.constant(each))
+    return y
 
 
 def _step(builder: Builder, layer: Layer, x: Ref) -> tuple[tuple[Ref, ...], tuple[str, ...]]:
@@ -251,50 +282,6 @@ def _check(name: str, body: Graph, size: int) -> None:
         shape = body.types[node.outputs[0]].known
         if not node.op.elementwise or len(node.outputs) > 1 or shape not in ((size,), (1,), ()):
             raise GraphError(f"{name}: {node.op.name} has no event-driven form")
-
-
-def _written_out(layer: Layer, shape: Shape, net: Network) -> tuple[Array, Array, Array]:
-    """Weights, sources and targets of a convolution or a pool, one synapse for each product that it adds."""
-    a = layer.attrs
-    pool = layer.op == "sum_pool"
-    channels = shape[0]
-    weight = np.ones((channels, 1, *a["kernel"]), net.dtype) if pool else layer.parameters["weight"]
-    groups = channels if pool else a["groups"]
-    if layer.size * prod(weight.shape[1:]) > MOST:
-        raise GraphError(f"{layer.name}: too many synapses to write out, {layer.size * prod(weight.shape[1:])}")
-    spatial, out = shape[1:], layer.shape[1:]
-    dilations = a.get("dilations", (1,) * len(spatial))
-    rows: list[tuple[Array, Array, Array]] = []
-    places = np.indices(out).reshape(len(out), -1)
-    per_out, per_in = weight.shape[0] // groups, weight.shape[1]
-    for o, c in product(range(weight.shape[0]), range(per_in)):
-        for k in np.ndindex(*weight.shape[2:]):
-            sized = zip(places, a["strides"], a["pads_before"], k, dilations, strict=True)
-            at = np.array([p * s - b + i * d for p, s, b, i, d in sized])
-            inside = ((at >= 0) & (at < np.array(spatial)[:, None])).all(0)
-            channel = o // per_out * per_in + c
-            source = np.ravel_multi_index((np.full(inside.sum(), channel), *at[:, inside]), shape)
-            target = np.ravel_multi_index((np.full(inside.sum(), o), *places[:, inside]), layer.shape)
-            rows.append((np.full(inside.sum(), weight[(o, c, *k)]), source, target))
-    w, source, target = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return w.astype(net.dtype), source.astype(np.int32), target.astype(np.int32)
-
-
-def by_source(synapses: Synapses, size: int, slices: int, team: int, chunk: int) -> tuple[Array, Array, Array]:
-    """Sparse synapses by source, then slice of `chunk` targets, each cut in `team` parts, then target: (rows
-    (sources * slices * team + 1,), targets from the start of their slice, weights). What one source sends to one
-    target is one synapse."""
-    source, target = synapses.source, synapses.target
-    assert source is not None
-    assert target is not None
-    key = source.astype(np.int64) * size + target
-    unique, where = np.unique(key, return_inverse=True)
-    weight = np.zeros(len(unique), synapses.weight.dtype)
-    np.add.at(weight, where, synapses.weight)
-    from_, to = unique // size, unique % size
-    row = from_ * slices * team + to // (chunk // team)
-    rows = np.searchsorted(row, np.arange(synapses.sources * slices * team + 1))
-    return rows.astype(np.int32), to % chunk, weight
 
 
 def is_uniform(array: Any) -> bool:

@@ -8,6 +8,10 @@ stages   one launch for each stage and step, its targets cut in slices, one for 
 
 No two items write one element, so nothing is atomic, and sums run in the order of the sources: results do not depend
 on the device. An item of a processor is a group by itself (TEAM 1) and works with vectors; an accelerator's share one.
+
+Memory of time is rings of steps, one after the other in slots of batch * size elements. A stage's outputs are written
+slot by slot downward, so that what was d steps ago lies d slots further. Sums lie upward: what arrives in d steps lies
+d slots further. Either has a slot for this step beside those that a delay can reach.
 """
 
 from __future__ import annotations
@@ -24,29 +28,35 @@ ROWS = 4  # dense rows that are added in one pass over the sums
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A value that a stage reads: of this step, or (`late`) of the one before."""
+    """A value that a stage reads: of this step, or of `late` steps before; `each`: of other steps for each element."""
 
     value: int
-    late: bool
+    late: int
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Synapses:
     """All weights from one value to a stage. `weight` is how they are stored.
 
-    dense: (sources, targets). sparse: the targets and weights of each source in each slice, between two `rows`.
+    dense: (sources, targets). sparse: the targets and weights of each source in each slice, between two `rows`. With
+    delays of up to `depth` steps, a target's number counts on by batch * size for each step; what one step brings is
+    shifted right by `shift` before it is added to what is on its way.
     """
 
     source: Read
     sources: int  # elements of the source
     weight: str
     index: str = ""  # how sparse targets are stored; "": dense
+    depth: int = 0
+    shift: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """`region` takes the sums of the synapses, then `direct` values, then states, then parameters; it gives the
-    stage's output, then the states anew. `shown` lists (result of the region, y of the loop)."""
+    stage's output, then the states anew. `shown` lists (result of the region, y of the loop), `lines` (synapses, y):
+    all that is on its way by them, or for -1 the stage's own last `depth` outputs."""
 
     size: int
     synapses: tuple[Synapses, ...]
@@ -54,6 +64,8 @@ class Stage:
     states: int
     region: Region
     shown: tuple[tuple[int, int], ...]
+    depth: int = 1
+    lines: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +127,14 @@ def _buffers(net: Net) -> Iterator[tuple[str, str]]:
                 f"given{s}_{j}",
                 f"const {computed} given{s}_{j}" if number else f"GLOBAL const {stored} *given{s}_{j}",
             )
+        for j, read in enumerate(stage.direct):
+            if read.each:
+                yield f"late{s}_{j}", f"GLOBAL const i32 *late{s}_{j}"
+                yield f"then{s}_{j}", f"GLOBAL {n} *then{s}_{j}"
         for j, synapses in enumerate(stage.synapses):
             yield f"sum{s}_{j}", f"GLOBAL {n} *sum{s}_{j}"
+            if synapses.shift:
+                yield f"set{s}_{j}", f"GLOBAL {n} *set{s}_{j}"
             yield f"events{s}_{j}", f"GLOBAL i32 *events{s}_{j}"
             yield f"weight{s}_{j}", f"GLOBAL const {synapses.weight} *weight{s}_{j}"
             if synapses.index:
@@ -129,9 +147,8 @@ def _stored(stage: Stage, value: int) -> str:
 
 
 def _stored_y(net: Net, y: int) -> str:
-    return next(
-        STORED[st.region.dtype(st.region.outputs[r])][0] for st in net.stages for r, k in st.shown if k == y
-    )  # fmt: skip
+    shown = (STORED[st.region.dtype(st.region.outputs[r])][0] for st in net.stages for r, k in st.shown if k == y)
+    return next(shown, net.number)
 
 
 def _first_state(stage: Stage) -> int:
@@ -174,7 +191,11 @@ def _stage(net: Net, k: int, *, slices: int, team: int) -> list[str]:
     ]
     for j, synapses in enumerate(stage.synapses):
         lines += [f"    {line}" for line in _gather(net, k, j, synapses, team)]
+    for d, read in enumerate(stage.direct):
+        lines += [f"    {line}" for line in _then(net, k, d, read, team)] if read.each else []
     lines += [f"    {line}" for line in _region(net, k, stage)]
+    for j, y in stage.lines:
+        lines += [f"    {line}" for line in _line(net, k, j, y)]
     return [*lines, "}"]
 
 
@@ -184,30 +205,101 @@ def _value(net: Net, read: Read) -> str:
         assert not read.late, "a late input is a stage of its own"
         return f"x{read.value} + ((i64)t * batch + sample) * {net.inputs[read.value]}"
     s = read.value - len(net.inputs)
-    side = "1 - (t & 1)" if read.late else "(t & 1)"
-    return f"out{s} + ((i64)({side}) * batch + sample) * {net.stages[s].size}"
+    return f"out{s} + {_at(net.stages[s], _past(net.stages[s], str(read.late)))}"
 
 
-def _padded(size: int) -> str:
-    """Elements between the sums of two samples: room for the last vector."""
-    return f"(({size} + W - 1) / W * W)"
+def _at(stage: Stage, slot: str) -> str:
+    """Where a slot of a ring begins for this sample."""
+    return f"((i64)({slot}) * batch + sample) * {stage.size}"
+
+
+def _past(stage: Stage, late: str) -> str:
+    """The slot of what a stage gave some steps before."""
+    ring = stage.depth + 1
+    return f"({ring} - t % {ring} + {late}) % {ring}"
+
+
+def _coming(synapses: Synapses, later: str) -> str:
+    """The slot of what arrives in some steps."""
+    return f"(t + {later}) % {synapses.depth + 1}"
 
 
 def _gather(net: Net, k: int, j: int, synapses: Synapses, team: int) -> list[str]:
-    """The sums of one kind of synapses: zeros, then a row for each source that is not zero."""
-    n, stage = net.number, net.stages[k]
+    """The sums of one kind of synapses: a row for each source that is not zero, added to what is there; that is zero
+    in the slot of the longest delay, which began anew."""
+    n, stage, depth = net.number, net.stages[k], synapses.depth
+    barrier = ["    BARRIER_ALL;"] * (team > 1)
+    own = synapses.shift > 0
     lines = [
         "{",
-        f"    GLOBAL {n} *RESTRICT sum = sum{k}_{j} + (i64)sample * {_padded(stage.size)};",
+        f"    GLOBAL {n} *RESTRICT sum = {'set' if own else 'sum'}{k}_{j} + (i64)sample * {stage.size};",
         f"    GLOBAL const {n} *from = {_value(net, synapses.source)};",
         f"    GLOBAL i32 *events = events{k}_{j} + (i64)group * {synapses.sources};",
-        "    for (i32 at = low + lane * W; at < high; at += TEAM * W)",
-        f"        STORE_PLAIN({n}, sum, at, SPLAT({n}, 0));",
-        *["    BARRIER_ALL;  // without it PoCL 3.0 loses some of the zeros"] * (team > 1),
-        f"    EVENTS({n}, from, {synapses.sources}, events, count)",
+        *_zeros(n, f"sum{k}_{j} + {_at(stage, _coming(synapses, str(depth)))}"),
     ]
-    lines += _sparse(k, j, n) if synapses.index else _dense(k, j, synapses, n, stage.size)
-    return [*lines, *["    BARRIER_ALL;"] * (team > 1), "}"]
+    for d in range(depth + 1) if own else ():
+        lines += _zeros(n, f"set{k}_{j} + {_at(stage, str(d))}")
+    lines += ["    BARRIER_ALL;  // without it PoCL 3.0 loses some of the zeros"] * (team > 1)
+    lines += [f"    EVENTS({n}, from, {synapses.sources}, events, count)"]
+    lines += _sparse(k, j, n, stage, synapses) if synapses.index else _dense(k, j, synapses, n, stage.size)
+    lines += barrier
+    if own:
+        lines += [*_set_out(k, j, n, stage, synapses), *barrier]
+    return [*lines, "}"]
+
+
+def _zeros(n: str, to: str) -> list[str]:
+    return [
+        "    {",
+        f"        GLOBAL {n} *none = {to};",
+        "        for (i32 at = low + lane * W; at < high; at += TEAM * W) {",
+        "            if (at + W <= high) {",
+        f"                STORE_PLAIN({n}, none, at, SPLAT({n}, 0));",
+        "            } else {",
+        f"                STORE_SOME({n}, none, at, SPLAT({n}, 0), high - at);",
+        "            }",
+        "        }",
+        "    }",
+    ]
+
+
+def _set_out(k: int, j: int, n: str, stage: Stage, synapses: Synapses) -> list[str]:
+    """What this step brings, shifted, to what is on its way."""
+    return [
+        f"    for (i32 later = 0; later <= {synapses.depth}; ++later) {{",
+        f"        GLOBAL {n} *to = sum{k}_{j} + {_at(stage, _coming(synapses, 'later'))};",
+        f"        GLOBAL const {n} *set = set{k}_{j} + {_at(stage, 'later')};",
+        "        for (i32 at = low + lane; at < high; at += TEAM)",
+        f"            to[at] += set[at] >> {synapses.shift};",
+        "    }",
+    ]
+
+
+def _then(net: Net, k: int, d: int, read: Read, team: int) -> list[str]:
+    """Of a value each element as it was some steps before. PoCL 3.0 loses some of them without the barrier."""
+    stage = net.stages[read.value - len(net.inputs)]
+    return [
+        "for (i32 at = low + lane * W; at < high; at += TEAM * W)",
+        "    for (i32 one = at; one < at + W && one < high; ++one)",
+        f"        then{k}_{d}[(i64)sample * {stage.size} + one] = "
+        f"out{read.value - len(net.inputs)}[{_at(stage, _past(stage, f'late{k}_{d}[one]'))} + one];",
+        *["BARRIER_ALL;"] * (team > 1),
+    ]
+
+
+def _line(net: Net, k: int, j: int, y: int) -> list[str]:
+    """What is on its way, or was, as a y of the loop: (steps of it, batch, size)."""
+    stage = net.stages[k]
+    depth = stage.depth if j < 0 else stage.synapses[j].depth
+    slot = _past(stage, "row") if j < 0 else _coming(stage.synapses[j], "1 + row")
+    return [
+        f"for (i32 row = 0; row < {depth}; ++row) {{",
+        f"    GLOBAL const {net.number} *line = {f'out{k}' if j < 0 else f'sum{k}_{j}'} + {_at(stage, slot)};",
+        f"    GLOBAL {net.number} *to = y{y} + {_at(stage, f'(i64)t * {depth} + row')};",
+        "    for (i32 at = low + lane; at < high; at += TEAM)",
+        "        to[at] = line[at];",
+        "}",
+    ]
 
 
 def _dense(k: int, j: int, synapses: Synapses, n: str, size: int) -> list[str]:
@@ -239,10 +331,15 @@ def _dense(k: int, j: int, synapses: Synapses, n: str, size: int) -> list[str]:
     ]
 
 
-def _sparse(k: int, j: int, n: str) -> list[str]:
+def _sparse(k: int, j: int, n: str, stage: Stage, synapses: Synapses) -> list[str]:
     """Each item has targets of its own."""
+    given = f"{n}, from, events, count, rows{k}_{j}, target{k}_{j}, weight{k}_{j}, sum + low"
+    if not synapses.depth or synapses.shift:
+        return [f"    SPARSE({given}, NOW)"]
+    slot, slots = _coming(synapses, "0"), synapses.depth + 1
     return [
-        f"    SPARSE({n}, from, events, count, rows{k}_{j}, target{k}_{j}, weight{k}_{j}, sum + low)",
+        f"    const i32 first_ = ({slot}) * batch * {stage.size}, ring_ = {slots} * batch * {stage.size};",
+        f"    SPARSE({given}, LATER)",
     ]
 
 
@@ -252,7 +349,8 @@ def _region(net: Net, k: int, stage: Stage) -> list[str]:
     first = _first_state(stage)
     lines = ["{"]
     for d, read in enumerate(stage.direct):
-        lines.append(f"    GLOBAL const {n} *direct{d} = {_value(net, read)};")
+        value = f"then{k}_{d} + (i64)sample * {stage.size}" if read.each else _value(net, read)
+        lines.append(f"    GLOBAL const {n} *direct{d} = {value};")
     writes = _writes(net, k, stage)
     lines += [f"    GLOBAL {kind} *to{w} = {place};" for w, (_, kind, place) in enumerate(writes)]
     loads: list[str] = []
@@ -262,7 +360,7 @@ def _region(net: Net, k: int, stage: Stage) -> list[str]:
             loads.append(f"        const {computed}v v{i} = SPLAT({computed}, given{k}_{i});")
             continue
         if i < len(stage.synapses):
-            where = f"sum{k}_{i} + (i64)sample * {_padded(stage.size)}"
+            where = f"sum{k}_{i} + {_at(stage, _coming(stage.synapses[i], '0'))}"
         elif i < first:
             where = f"direct{i - len(stage.synapses)}"
         elif i < first + stage.states:
@@ -283,7 +381,7 @@ def _region(net: Net, k: int, stage: Stage) -> list[str]:
 def _writes(net: Net, k: int, stage: Stage) -> list[tuple[int, str, str]]:
     """(value of the region, how it is stored, where) of all that a stage leaves."""
     region = stage.region
-    made = [(region.outputs[0], f"out{k} + ((i64)(t & 1) * batch + sample) * {stage.size}")]
+    made = [(region.outputs[0], f"out{k} + {_at(stage, _past(stage, '0'))}")]
     made += [(region.outputs[1 + j], f"state{k}_{j} + (i64)sample * {stage.size}") for j in range(stage.states)]
     made += [(region.outputs[r], f"y{y} + ((i64)t * batch + sample) * {stage.size}") for r, y in stage.shown]
     return [(value, STORED[region.dtype(value)][0], place) for value, place in made]

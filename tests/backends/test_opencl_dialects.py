@@ -82,9 +82,9 @@ def test_spiking_loops_are_cuda_c_too(number: str, tmp_path: Path) -> None:
          Step("multiply", (8, 4), number), Step("greater", (9, 5), "bool"), Step("cast", (10,), number)),
         (11, 9),
     )  # fmt: skip
-    reads = (spiking.Read(0, False), spiking.Read(1, True))
+    reads = (spiking.Read(0, 0), spiking.Read(1, 1))
     synapses = (spiking.Synapses(reads[0], 5, stored), spiking.Synapses(reads[1], 7, stored, "u16"))
-    stage = spiking.Stage(7, synapses, (spiking.Read(1, True),), 1, region, ((0, 0), (1, 1)))
+    stage = spiking.Stage(7, synapses, (spiking.Read(1, 1),), 1, region, ((0, 0), (1, 1)))
     net = spiking.Net((5,), (stage,), stored, 2)
     assert_reads(spiking.whole(net, lanes=1, team=64), tmp_path)
     assert_reads(spiking.stages(net, lanes=1, team=64, slices=3), tmp_path)

@@ -19,6 +19,7 @@ from hetero.select import device_of
 from hetero.spi import Device
 from hetero.spiking.build import build
 from hetero.spiking.network import Edge, Layer, Network
+from hetero.testing.spiking_delays import delayed_integers, delayed_network, halves
 from hetero.testing.spiking_float import RULES, exact, neuron, random_network
 from hetero_opencl import OpenCLBackend
 from hetero_opencl.runtime import ACCELERATOR
@@ -82,6 +83,27 @@ def test_a_random_network_does_the_same_in_slices(
         event_driven.SMALL = small
 
 
+@pytest.mark.parametrize(("seed", "steps", "batch", "small"), [(1, 14, 3, True), (2, 13, None, False)])
+def test_delays_do_the_same(backend: OpenCLBackend, seed: int, steps: int, batch: int | None, small: bool) -> None:
+    """Of Loihi's integers, shifted either way, and of floats; lines at every step; in one launch and in slices."""
+    most = event_driven.SMALL
+    event_driven.SMALL = most if small else 0
+    try:
+        net = delayed_network(seed, RULES[seed % 3]) if small else delayed_integers(seed)
+        same_everywhere(net, steps, batch, seed, backend)
+    finally:
+        event_driven.SMALL = most
+
+
+def test_lines_that_begin_full_are_passed_on(backend: OpenCLBackend) -> None:
+    for seed, steps in ((4, 0), (5, 12)):
+        graph = halves(build(delayed_integers(seed), steps=steps, batch=2))
+        rng = np.random.default_rng(seed)
+        feed = [rng.integers(-3, 4, t.shape).astype(t.dtype) for t in graph.input_types.values()]  # pyright: ignore
+        for port, a, b in zip(graph.outputs, graph.evaluate(*feed), run_on(backend, graph, *feed), strict=True):
+            assert np.array_equal(a, b), port.name
+
+
 def test_spikes_are_there_to_be_compared(backend: OpenCLBackend) -> None:
     net = random_network(3, ("euler", "value", True, 0))
     assert same_everywhere(net, 40, 2, 3, backend) > 50
@@ -128,14 +150,9 @@ def test_the_first_state_counts_and_the_last_is_given(backend: OpenCLBackend) ->
     """Two halves of a run, the second from the state that the first leaves, are the whole run."""
     net = random_network(11, ("euler", "zero", True, 2))
     whole = build(net, steps=10)
-    from hetero.graph.build import Builder
-
     loop = next(n for n in whole.nodes if n.op.name == "scan")
-    builder = Builder("halves", track=False)
-    x = builder.input("x", whole.input_types["x"])
-    start = [builder.input(f"s{k}", whole.types[i]) for k, i in enumerate(loop.inputs[: loop.attrs["carried"]])]
-    made = builder("scan", *start, x, **loop.attrs)
-    graph = builder.build(list(made))
+    graph = halves(whole)
+    start = loop.inputs[: loop.attrs["carried"]]
     rng = np.random.default_rng(0)
     states = [np.zeros(whole.types[i].shape, whole.types[i].dtype) for i in loop.inputs[: len(start)]]  # pyright: ignore
     xs = (rng.random((2, *whole.input_types["x"].known)) < 0.3).astype("float32")  # pyright: ignore
