@@ -85,7 +85,11 @@ def lava(session: nox.Session) -> None:
     """Lava bit for bit against NumPy and OpenCL on HETERO_LAVA_EXAMPLES random networks, and its worker's deadlines."""
     session.install("-e", ".[opencl]", "pytest", "lava-nc==0.10.0")
     env = {"HETERO_REQUIRE": "numpy,opencl,lava", "HETERO_LAVA_EXAMPLES": os.environ.get("HETERO_LAVA_EXAMPLES", "20")}
-    files = ("tests/backends/test_lava.py", "tests/backends/test_lava_worker.py")
+    files = (
+        "tests/backends/test_lava.py",
+        "tests/backends/test_lava_learning.py",
+        "tests/backends/test_lava_worker.py",
+    )
     session.run("pytest", "-s", *files, *session.posargs, env=env)
 
 

@@ -11,11 +11,16 @@ import numpy as np
 from hetero.errors import DeviceError
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, Types
+from hetero.ops.loihi_learning import SIGNS, STATES
+from hetero.ops.loihi_rules import TRACE_TOP
+from hetero.spiking.read import Loop, wrong_rounding
 from hetero_lava.client import deadline
-from hetero_lava.lowering import Lowered, RefusedError, check, lower, source_of
+from hetero_lava.lowering import IN_LAVA, Lowered, RefusedError, check, lower, source_of
 from hetero_lava.reach import MOST_CURRENT
 
 Call = Callable[[dict[str, Any], dict[str, Array], float], tuple[dict[str, Any], dict[str, Array]]]
+
+LEARNING = 50  # how much longer a weight that learns takes than one that does not
 
 _numbers = itertools.count(1)  # of networks, for the worker
 
@@ -57,7 +62,10 @@ class LoopOnLava:
         loop = self._plain.loop
         count = len(loop.carried)
         start = dict(zip(loop.carried, given[:count], strict=True))
-        xs = dict(zip(loop.network.inputs, given[count:], strict=True))
+        scanned = given[count:]
+        _check_learning(loop, start, {n: scanned[k] for k, n in loop.tables.items()})
+        true = [x for k, x in enumerate(scanned) if k not in loop.tables]
+        xs = dict(zip(loop.network.inputs, true, strict=True))
         values = _Values(self._plain, start, xs, self._run(start, xs) if self._steps else {})
         return (*(values.last(*what) for what in loop.carried), *(values.each(*what) for what in loop.shown))
 
@@ -70,6 +78,7 @@ class LoopOnLava:
         arrays = {f"{n}.data": x for n, x in xs.items() if n in lowered.description["feeds"]} | _starts(lowered, start)
         layers = lowered.description["layers"]
         weights = sum(a.size * (layers[n].get("depth", 0) + 1) for n, a in _weights(lowered))
+        weights += sum(LEARNING * d["shape"][0] * d["sources"] for d in layers.values() if d["op"] == "plastic")
         until = deadline(self._steps, len(layers) + len(xs), weights)
         header = {"do": "run", "net": number}
         answer, made = self._call(header, arrays, until)
@@ -92,6 +101,21 @@ class LoopOnLava:
             check(net, self._steps, {n: _size(x) for n, x in xs.items()}, held)
         except RefusedError as e:
             raise DeviceError(f"these inputs do not run on lava: {e}", hint="run them on numpy") from e
+
+
+def _check_learning(loop: Loop, start: dict[tuple[str, str], Array], tables: dict[str, Array]) -> None:
+    """Lava draws its random numbers itself, and keeps weights and traces of few bits; a DeviceError for other ones."""
+    for name, table in tables.items():
+        attrs = loop.network.layers[name].attrs
+        if wrong_rounding(attrs, table):
+            raise DeviceError(f"{name} does not round as its seed {attrs['seed']} says", hint="build the network again")
+        for state in STATES:
+            low, high = SIGNS[attrs["sign"]] if state == "weight" else (0, TRACE_TOP)
+            array = start[name, state]
+            if array.size and (array.min() < low or array.max() > high):
+                raise DeviceError(
+                    f"{name} starts with {state} of {array.min()} to {array.max()}; Loihi has {low} to {high}"
+                )
 
 
 def _size(array: Array) -> int:
@@ -117,6 +141,8 @@ def _starts(lowered: Lowered, start: dict[tuple[str, str], Array]) -> dict[str, 
             made[f"{name}.start.a_buff"] = np.concatenate((before[None], start[name, "line"])).T
         else:
             made[f"{name}.start.a_buff"] = before
+        if layer["op"] == "plastic":
+            made |= {f"{name}.start.{IN_LAVA.get(s, s)}": start[name, s] for s in STATES}
     return made
 
 
@@ -145,6 +171,8 @@ class _Values:
             return self.made[f"{name}.trace.{state or 's'}"].astype(np.int32)
         if state == "line":
             return np.ascontiguousarray(self.made[f"{name}.trace.a_buff"][:, :, 1:].transpose(0, 2, 1))
+        if state:
+            return self.made[f"{name}.trace.{IN_LAVA.get(state, state)}"]
         y = self.made[f"{name}.trace.y"]
         return np.ascontiguousarray(y.transpose(0, 3, 1, 2)) if op == "conv" else y
 
@@ -157,6 +185,8 @@ class _Values:
             return self.made[f"{name}.end.{state}"] if state else self.each(name, "")[-1]
         if layer["op"] == "conv":
             return np.ascontiguousarray(self.made[f"{name}.end.a_buf"].transpose(2, 0, 1))
+        if layer["op"] == "plastic" and state:
+            return self.made[f"{name}.end.{IN_LAVA.get(state, state)}"]
         buffer = self.made[f"{name}.end.a_buff"]
         if layer["op"] == "delayed":
             return np.ascontiguousarray(buffer[:, 1:].T if state else buffer[:, 0])

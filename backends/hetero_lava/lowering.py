@@ -16,12 +16,18 @@ from hetero import dtype as dt
 from hetero.errors import GraphError
 from hetero.graph.ir import Node
 from hetero.op import Array
+from hetero.ops.loihi_learning import STATES
+from hetero.ops.loihi_rules import TRACES, text
 from hetero.spiking.layers import Layer
 from hetero.spiking.network import Edge, Network
 from hetero.spiking.read import Loop, loop_of
 from hetero_lava.reach import check_reach
 
-SYNAPSES = {"synapse_dense": "dense", "synapse_delayed": "delayed", "synapse_sparse": "sparse", "synapse_conv": "conv"}
+SYNAPSES = {
+    "synapse_dense": "dense", "synapse_delayed": "delayed", "synapse_sparse": "sparse", "synapse_conv": "conv",
+    "loihi_learn_dense": "plastic",
+}  # fmt: skip
+IN_LAVA = {"weight": "weights"}  # states of a layer that learns, where Lava calls them something else
 MOST_DELAY = 63  # Loihi 2 has 6 bits for it
 MOST_DECAY, MOST_THRESHOLD = 4095, 2**17 - 1
 MANTISSA, MOST_EXPONENT = 2**12, 7  # of a bias: -2^12 .. 2^12 - 1, times 2^0 .. 2^7
@@ -63,8 +69,9 @@ def lower(node: Node, steps: int, graded: frozenset[str] = frozenset()) -> Lower
         raise RefusedError(f"two edges from {_twice(edges)}")
     if not graded:  # otherwise the values decide, which are not known yet
         check(net, steps, {})
-    feeds = dict.fromkeys(s for s, _ in edges if s in net.inputs)
-    description = {"steps": steps, "feeds": {n: net.inputs[n] for n in feeds}, "layers": layers, "edges": edges}
+    feeds = {s: net.inputs[s] for s, _ in edges if s in net.inputs}
+    posts = [(layer.post, n) for n, layer in net.layers.items() if layer.post]
+    description = {"steps": steps, "feeds": feeds, "layers": layers, "edges": edges, "posts": posts}
     return Lowered(loop, steps, description, arrays)
 
 
@@ -108,6 +115,8 @@ def _check_network(loop: Loop) -> None:
             raise RefusedError(f"{layer.name}: lava has no {layer.op} in Loihi's arithmetic")
         if not layer.size:
             raise RefusedError(f"{layer.name}: it has no elements")
+        if layer.post and net.layers[layer.post].op != "loihi_lif":
+            raise RefusedError(f"{layer.name}: it learns from {layer.post}, which is no loihi_lif")
         if layer.op == "flatten" and len(net.into.get(layer.name, ())) != 1:
             raise RefusedError(f"{layer.name}: a flatten of several edges")
     for edge in net.edges:
@@ -137,7 +146,7 @@ def _traces(loop: Loop, layer: Layer) -> list[str]:
     if layer.op == "loihi_lif":
         return sorted(shown & {"u", "v"})
     wanted = "" in shown or any(e.source == layer.name and e.target in loop.network.outputs for e in loop.network.edges)
-    return ["y"] * wanted + ["a_buff"] * ("line" in shown)
+    return ["y"] * wanted + ["a_buff"] * ("line" in shown) + [IN_LAVA.get(s, s) for s in STATES if s in shown]
 
 
 # -- layers ---------------------------------------------------------------------------------------------------
@@ -186,6 +195,15 @@ def _dense(net: Network, layer: Layer, given: dict[str, Array]) -> tuple[dict[st
     return {"sign": _sign(layer, given["weight"])}, given
 
 
+def _plastic(net: Network, layer: Layer, given: dict[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The weights are a state: they come with each run."""
+    a = layer.attrs
+    times = {f"{t}_{what}": float(a[f"{t}_{what}"]) for t in TRACES for what in ("impulse", "tau")}
+    sources = layer.start["weight"].shape[1]
+    made = {"rule": text(a["rule"]), "seed": int(a["seed"]), "times": times, "sources": sources}
+    return {"sign": str(a["sign"]).upper(), **made}, given
+
+
 def _delayed(net: Network, layer: Layer, given: dict[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
     _within(layer, "delay", given["delay"], 0, MOST_DELAY)
     return {"sign": _sign(layer, given["weight"]), "depth": int(given["delay"].max())}, given
@@ -228,6 +246,7 @@ def _conv(net: Network, layer: Layer, given: dict[str, Array]) -> tuple[dict[str
 
 _OF: dict[str, Callable[[Network, Layer, dict[str, Array]], tuple[dict[str, Any], dict[str, Array]]]] = {
     "synapse_dense": _dense,
+    "loihi_learn_dense": _plastic,
     "synapse_delayed": _delayed,
     "synapse_sparse": _sparse,
     "synapse_conv": _conv,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hetero.ops.loihi import TOP, WEIGHT_SHIFT
+from hetero.ops.loihi_learning import SIGNS
 from hetero.spiking.layers import Layer
 from hetero.spiking.network import Network
 
@@ -67,7 +68,10 @@ MOST_SLACK = 64  # rounding down, once for each delay
 
 
 def _sum_of(layer: Layer) -> int:
-    """The largest sum of absolute weights that one target takes."""
+    """The largest sum of absolute weights that one target takes; of weights that learn, the largest there may be."""
+    if layer.kind.learns:
+        low, high = SIGNS[layer.attrs["sign"]]
+        return max(-low, high) * layer.start["weight"].shape[1]
     weight = np.abs(layer.parameters["weight"].astype(np.int64))
     if layer.op == "synapse_sparse":
         sums = np.bincount(layer.parameters["target"], weight, minlength=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hetero.chip import limits
+from hetero.chip import limits, widths
 from hetero.chip.chip import Chip
 from hetero.chip.limits import Violation, axon_types
 from hetero.chip.partition import axon_ids
@@ -22,14 +22,23 @@ if TYPE_CHECKING:
 def every(net: Network, chip: Chip, layers: list[Placed], reach: Matrix, homes: Array) -> Iterator[Violation]:
     """Of the network, of each layer in order, of the whole."""
     yield from limits.kinds(net, chip)
+    images = widths.input_layers(net, chip)
     for p in layers:
-        yield from limits.weights(p.population, chip)
+        yield from limits.weights(p.population, chip, image=p.name in images)
+        yield from _activation(p, chip)
         yield from limits.neuron_bits(p.population, chip)
         yield from _inputs(p, chip)
         yield from _types(p, chip)
         yield from _memory(p, chip)
     yield from _outputs(chip, layers, reach, homes)
     yield from _whole(chip, reach.shape[1])
+
+
+def _activation(p: Placed, chip: Chip) -> Iterator[Violation]:
+    wrong = widths.activation(p.population.layer, chip)
+    if wrong is not None:
+        value, allowed, fix, over = wrong
+        yield Violation("activation_bits", p.name, value, allowed, fix, over)
 
 
 def _inputs(p: Placed, chip: Chip) -> Iterator[Violation]:

@@ -27,17 +27,23 @@ MEMORY = ("core", "outside")
 SIDE = 512  # tiles of a mesh along one side, at most
 MOST = 2**53  # of anything that is counted
 MOST_BITS = 4096  # of anything that is counted in bits
+WIDTHS = 64  # bits of a weight or an activation, at most
 
 # What is checked of a mapping: each is given, by the chip or its profile, or named in `unknown`.
 CHECKED = (
     "cores", "neurons_per_core", "axons_per_core", "output_axons_per_core", "synapses_per_core",
     "synapse_byte_per_core", "fan_in", "fan_out", "weight_bits", "max_delay_steps",
 )  # fmt: skip
+# Checked too where the chip has the neuron `quantized_relu`, in integers.
+OF_ACTIVATIONS = ("activation_bits",)
 OWN_LIMITS = LIMITS | {
     "synapse_bits": Field("1", positive=True),  # memory of one synapse, all of it
     "overhead_bits": Field("1"),  # memory of one synapse beside its weight
     "leak_bits": Field("1", positive=True),  # of a constant added in each tick, sign included
     "threshold_bits": Field("1", positive=True),
+    "activation_bits": Field("1", positive=True),  # of what `quantized_relu` gives, and of inputs
+    "input_bits": Field("1", positive=True),  # of inputs of a first convolution that is a layer of its own kind
+    "input_weight_bits": Field("1", positive=True),  # of its weights
 }
 MESH = {"rows": Field("1", positive=True), "columns": Field("1", positive=True),
         "cores_per_tile": Field("1", positive=True)}  # fmt: skip
@@ -50,6 +56,8 @@ class Chip:
     `splits_neurons`: the inputs of one neuron may lie on several cores. `shared_kernels`: a core keeps a convolution's
     kernel once. `scales_weights`: a power of two of a layer's weights is kept apart. `synapses_in` says whether
     synapses must fit the memory of the core, and `holds` which terms the energy of a synaptic event has in it already.
+    `activation_widths` and `weight_widths` are the bits that there are; none: any up to the limit. `sums_out`: the sums
+    of a last layer without neurons leave the chip.
     """
 
     name: str
@@ -67,6 +75,15 @@ class Chip:
     unknown: tuple[str, ...]
     sources: Mapping[str, Source] = field(hash=False)
     remarks: str = ""
+    activation_widths: tuple[int, ...] = ()
+    weight_widths: tuple[int, ...] = ()
+    sums_out: bool = False
+
+    @property
+    def checked(self) -> tuple[str, ...]:
+        """The limits that a network is checked against."""
+        counts = self.numbers == "integer" and "quantized_relu" in self.neurons
+        return (*CHECKED, *(OF_ACTIVATIONS if counts else ()))
 
     def quantity(self, limit: str) -> Quantity | None:
         """A limit with its source; None when nobody published it."""
@@ -140,11 +157,15 @@ def from_table(table: dict[str, Any], file: str, folder: Path | None = None) -> 
         holds=top.names("holds", TERMS),
         mesh=mesh,
         own=_quantities(top.section("limits", required=False), OWN_LIMITS),
-        unknown=top.names("unknown", CHECKED, required=False),
+        unknown=top.names("unknown", (*CHECKED, *OF_ACTIVATIONS), required=False),
         sources=sources,
         remarks=top.take("remarks", str, ""),
+        activation_widths=_widths(top, "activation_widths"),
+        weight_widths=_widths(top, "weight_widths"),
+        sums_out=top.take("sums_out", bool, False),
     )
     _check_limits(top, made)
+    _check_widths(top, made)
     _check_mesh(top, made)
     top.close()
     report.finish("chip", "docs/chips.md")
@@ -179,7 +200,7 @@ def _check_limits(top: Section, chip: Chip) -> None:
         if key in chip.profile.limits:
             top.complain(f"limits.{key}", f"stands in profile {chip.profile.name} already; say it there only")
     if chip.profile is not _NO_PROFILE:
-        for key in CHECKED:
+        for key in chip.checked:
             if key in chip.unknown and chip.quantity(key):
                 top.complain("unknown", f"names {key}, which is given")
             if key not in chip.unknown and not chip.quantity(key):
@@ -188,6 +209,23 @@ def _check_limits(top: Section, chip: Chip) -> None:
         most = MOST_BITS if key.endswith("_bits") else MOST
         if q.unit == "1" and (q.value > most or q.value != int(q.value)):
             top.complain(key, f"wants a whole number up to {most}, got {q.value:g}")
+
+
+def _widths(top: Section, key: str) -> tuple[int, ...]:
+    """Numbers of bits, from few to many."""
+    found = top.take(key, list, required=False)
+    good = tuple(w for w in found if type(w) is int and 1 <= w <= WIDTHS)
+    if len(good) < len(found) or list(good) != sorted(set(good)):
+        top.complain(key, f"wants whole numbers from 1 to {WIDTHS}, each once, from few to many")
+        return ()
+    return good
+
+
+def _check_widths(top: Section, chip: Chip) -> None:
+    """The widest is what the limit says."""
+    for key, widths in (("activation_bits", chip.activation_widths), ("weight_bits", chip.weight_widths)):
+        if widths and chip.profile is not _NO_PROFILE and chip.limit(key) != widths[-1]:
+            top.complain(key.replace("bits", "widths"), f"ends with {widths[-1]}, and {key} is {chip.limit(key)}")
 
 
 def _check_mesh(top: Section, chip: Chip) -> None:

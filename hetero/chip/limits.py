@@ -9,7 +9,7 @@ import numpy as np
 
 from hetero import dtype as dt
 from hetero.chip.chip import NEURONS, Chip, load_chip
-from hetero.chip.synapses import Population, is_neuron
+from hetero.chip.synapses import Population, is_neuron, readouts
 from hetero.op import Array
 from hetero.spiking.layers import Layer
 from hetero.spiking.network import Network
@@ -48,7 +48,8 @@ def kinds(net: Network, chip: Chip) -> Iterator[Violation]:
             "numbers", "", f"weights are {net.dtype.name}", f"{chip.name} keeps integers",
             "quantise the network, so that its dtype is int32", over=False,
         )  # fmt: skip
-    yield from _readouts(net)
+    if not chip.sums_out:
+        yield from _readouts(net)
 
 
 def _shape(layer: Layer, chip: Chip) -> Iterator[Violation]:
@@ -78,32 +79,23 @@ def _shape(layer: Layer, chip: Chip) -> Iterator[Violation]:
 
 
 def _readouts(net: Network) -> Iterator[Violation]:
-    """Outputs of layers that lead to no neurons. One that is shown on its way to neurons is only looked at."""
-    leads = {n for n, a in net.layers.items() if is_neuron(a)}
-    waiting = list(leads)
-    while waiting:
-        before = {e.source for e in net.into.get(waiting.pop(), ())} - leads
-        leads |= before
-        waiting += [n for n in before if n in net.layers]
-    for out in net.outputs:
-        for edge in net.into[out]:
-            if edge.source in net.layers and edge.source not in leads:
-                yield Violation(
-                    "readout", edge.source, f"gives output {out} without neurons", "what leaves a chip are spikes",
-                    "end the network with neurons, and compute the rest on the host", over=False,
-                )  # fmt: skip
+    for out, source in readouts(net):
+        yield Violation(
+            "readout", source, f"gives output {out} without neurons", "what leaves a chip are spikes",
+            "end the network with neurons, and compute the rest on the host", over=False,
+        )  # fmt: skip
 
 
 def _who_has(op: str) -> str:
     """Shipped chips with these neurons."""
-    return ", ".join(n for n in ("loihi", "loihi2", "spinnaker2", "akida1") if op in load_chip(n).neurons) or (
-        f"one of {', '.join(NEURONS)}"
-    )
+    return ", ".join(
+        n for n in ("loihi", "loihi2", "spinnaker2", "akida1", "akida2", "northpole") if op in load_chip(n).neurons
+    ) or (f"one of {', '.join(NEURONS)}")
 
 
-def weights(p: Population, chip: Chip) -> Iterator[Violation]:
-    """Weights and delays that the chip cannot hold."""
-    most = chip.limit("weight_bits")
+def weights(p: Population, chip: Chip, *, image: bool = False) -> Iterator[Violation]:
+    """Weights and delays that the chip cannot hold. `image`: it may be the chip's own layer for images."""
+    most = (chip.limit("input_weight_bits") if image else None) or chip.limit("weight_bits")
     if most is not None and chip.numbers == "integer" and p.weight.size:
         bits = bits_of(p, chip)
         if bits is not None and bits > most:
@@ -114,7 +106,7 @@ def weights(p: Population, chip: Chip) -> Iterator[Violation]:
     if top is not None and longest > top:
         yield Violation(
             "max_delay_steps", p.layer.name, f"a delay of {longest} steps", f"{top} steps",
-            "shorten it, or pass spikes on through neurons in between",
+            "shorten it, or pass spikes on through neurons in between" if top else "make the network feed-forward",
         )  # fmt: skip
 
 

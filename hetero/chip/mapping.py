@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from hetero.chip import check
-from hetero.chip.chip import CHECKED, Chip
+from hetero.chip.chip import Chip
 from hetero.chip.limits import Violation
 from hetero.chip.partition import Parts, partition
 from hetero.chip.route import Matrix, hops, place
@@ -76,12 +76,12 @@ class Mapped:
     @property
     def unchecked(self) -> tuple[str, ...]:
         """Limits that nobody published, so that nothing can be said about them."""
-        return tuple(k for k in CHECKED if self.chip.quantity(k) is None)
+        return tuple(k for k in self.chip.checked if self.chip.quantity(k) is None)
 
 
 def map_network(net: Network, chip: Chip, activity: Mapping[str, Array] | None = None) -> Mapped:
     """`net` on `chip`. `activity` says how often each neuron of a layer spikes, for its place; else all alike."""
-    firsts, found = populations(net, crossbar=chip.limit("axon_types") is not None)
+    firsts, found = populations(net, crossbar=chip.limit("axon_types") is not None, sums=chip.sums_out)
     layers: list[Placed] = []
     for p in found:
         before = layers[-1] if layers else None

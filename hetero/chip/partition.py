@@ -9,6 +9,7 @@ import numpy as np
 from hetero.chip.chip import Chip
 from hetero.chip.limits import bits_of
 from hetero.chip.synapses import Population
+from hetero.chip.widths import stored
 from hetero.op import Array
 
 _NO_LIMIT = 2**62
@@ -73,7 +74,7 @@ def room_for(p: Population, chip: Chip) -> Room:
     number = {k: _NO_LIMIT if v is None else v for k, v in limits.items()}
     bits = chip.memory_bits
     whole, overhead = chip.limit("synapse_bits"), chip.limit("overhead_bits") or 0
-    weight = bits_of(p, chip) or chip.limit("weight_bits") or 32
+    weight = stored(bits_of(p, chip) or chip.limit("weight_bits") or 32, chip.weight_widths)
     shared = chip.shared_kernels and p.kernels >= 0
     return Room(
         neurons=number["neurons_per_core"],

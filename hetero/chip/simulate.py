@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hetero.chip import widths
 from hetero.chip.energy import Bill, Events, bill
 from hetero.chip.mapping import Mapped
 from hetero.chip.synapses import is_neuron
@@ -75,7 +76,13 @@ def simulate(mapped: Mapped, loop: Node, inputs: Sequence[Array]) -> tuple[tuple
 
 
 def _refuse_graded(mapped: Mapped, xs: Sequence[Array]) -> None:
-    """Input values that are no spikes, on a chip whose spikes are 0 and 1."""
+    """Input values that are no spikes, on a chip whose spikes are 0 and 1; or that have too many bits."""
+    for (name, top), x in zip(widths.input_tops(mapped.net, mapped.chip), xs, strict=False):
+        if x.size and (int(x.min()) < 0 or int(x.max()) > top):
+            raise BackendError(
+                f"{mapped.chip.name}: input {name} goes from {int(x.min())} to {int(x.max())}, and takes 0 to {top}",
+                hint="quantise the data as the network is (hetero.convert.activations), or shift it to start at 0",
+            )
     if mapped.chip.limit("spike_bits") != 1:
         return
     wrong = [n for n, x in zip(mapped.net.inputs, xs, strict=False) if ((x != 0) & (x != 1)).any()]

@@ -67,20 +67,38 @@ class Population:
         return np.repeat(np.arange(self.size), np.diff(self.start))
 
 
-def populations(net: Network, *, crossbar: bool) -> tuple[dict[str, int], list[Population]]:
+def readouts(net: Network) -> list[tuple[str, str]]:
+    """Outputs, each with a layer that gives it and leads to no neurons. One that is shown on its way to neurons is only
+    looked at."""
+    leads = {n for n, a in net.layers.items() if is_neuron(a)}
+    waiting = list(leads)
+    while waiting:
+        before = {e.source for e in net.into.get(waiting.pop(), ())} - leads
+        leads |= before
+        waiting += [n for n in before if n in net.layers]
+    return [(out, e.source) for out in net.outputs for e in net.into[out] if e.source in set(net.layers) - leads]
+
+
+def populations(net: Network, *, crossbar: bool, sums: bool = False) -> tuple[dict[str, int], list[Population]]:
     """Where the numbers of each input and layer of neurons begin, and the layers in the order of a step.
 
-    A crossbar has one synapse for an axon and a neuron: what several ways of layers connect is added up.
+    A crossbar has one synapse for an axon and a neuron: what several ways of layers connect is added up. `sums`: layers
+    that give an output without neurons come last; nothing reads them.
     """
     sizes = {n: prod(s) for n, s in net.inputs.items()}
     sizes |= {n: net.layers[n].size for n in net.order if is_neuron(net.layers[n])}
     firsts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     finder = _Finder(net, sizes)
-    return firsts, [_population(finder, net.layers[n], firsts, crossbar) for n in sizes if n in net.layers]
+    found = [_population(finder, net.layers[n], firsts, crossbar) for n in sizes if n in net.layers]
+    for name in dict.fromkeys(n for _, n in readouts(net)) if sums else ():
+        last = {name: sum(sizes.values()) + sum(net.layers[n].size for n in firsts.keys() - sizes.keys())}
+        firsts |= last
+        found.append(_population(finder, net.layers[name], firsts, crossbar))
+    return firsts, found
 
 
 def _population(finder: _Finder, layer: Layer, firsts: Mapping[str, int], crossbar: bool) -> Population:
-    parts = finder.into(layer.name, ())
+    parts = finder.into(layer.name, ()) if is_neuron(layer) else finder.out_of(layer.name, ())
     target = np.concatenate([p.target for _, p in parts] or [np.empty(0, np.int64)])
     source = np.concatenate([p.source + firsts[n] for n, p in parts] or [np.empty(0, np.int64)])
     weight = np.concatenate([p.weight for _, p in parts] or [np.empty(0)])
@@ -125,11 +143,11 @@ class _Finder:
         found: list[tuple[str, Synapses]] = []
         for edge in self.net.into.get(name, ()):
             late = int(edge.delayed)
-            for source, s in self._out_of(edge.source, (*seen, name)):
+            for source, s in self.out_of(edge.source, (*seen, name)):
                 found.append((source, Synapses(s.target, s.source, s.weight, s.delay + late, s.stored)))
         return found
 
-    def _out_of(self, name: str, seen: tuple[str, ...]) -> list[tuple[str, Synapses]]:
+    def out_of(self, name: str, seen: tuple[str, ...]) -> list[tuple[str, Synapses]]:
         if name in self.sizes:
             return [(name, _diagonal(np.ones(self.sizes[name])))]
         if name not in self._known:

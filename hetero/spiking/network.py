@@ -90,8 +90,8 @@ class Network:
                 shapes[name] = layer.shape
             layers[name] = replace(layer, shape=shapes[name])
             wrong += _wrong_starts(layers[name])
-            if layer.post and shapes[layer.post] != shapes[name]:
-                wrong.append(f"{name} gives {shapes[name]}, but its post neurons {layer.post} are {shapes[layer.post]}")
+            if layer.post and (post := own_shape(self.layers[layer.post])) != shapes[name]:
+                wrong.append(f"{name} gives {shapes[name]}, but its post neurons {layer.post} are {post}")
         if wrong:
             raise GraphError(f"{self.name}: " + "; ".join(wrong))
         return replace(self, layers={n: layers[n] for n in self.layers})

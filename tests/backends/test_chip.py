@@ -185,7 +185,7 @@ def test_a_refusal_has_every_reason() -> None:
         graph.run({"x": np.zeros((4, 2, 8, 8), np.int32)}, device=device("truenorth"))
     for said in ("layer m: weights of 10 bits > 9 bits", "current or voltage decays", "axons", "layer n:"):
         assert said in str(e.value)
-    with pytest.raises(BackendError, match="northpole has no spiking neuron"):
+    with pytest.raises(BackendError, match="neurons are loihi_lif, yet northpole has quantized_relu"):
         graph.run({"x": np.zeros((4, 2, 8, 8), np.int32)}, device=device("northpole"))
 
 

@@ -12,8 +12,8 @@ from hetero.profile.fields import LIMITS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "chips.md"
-HEAD = ("chip", "cores", "neurons a core", "axons a core", "memory for synapses", "bits of a weight", "longest delay",
-        "energy of an event", "static power", "neurons")  # fmt: skip
+HEAD = ("chip", "cores", "neurons a core", "axons a core", "memory for synapses", "bits of a weight", "bits of a spike",
+        "longest delay", "energy of an event", "static power", "neurons")  # fmt: skip
 
 
 def said(q: Quantity | None) -> str:
@@ -26,7 +26,8 @@ def said(q: Quantity | None) -> str:
 def row(chip: Chip) -> list[str]:
     memory = chip.quantity("synapse_byte_per_core") or chip.quantity("local_byte")
     limits = [said(chip.quantity(k)) for k in ("cores", "neurons_per_core", "axons_per_core")]
-    rest = [said(chip.quantity(k)) for k in ("weight_bits", "max_delay_steps")]
+    weight, delay = (said(chip.quantity(k)) for k in ("weight_bits", "max_delay_steps"))
+    rest = [_widths(chip.weight_widths) or weight, _spike(chip), delay]
     energy = [said(chip.spiking.joule_per_synaptic_event), said(chip.profile.static_w)]
     neurons = ", ".join(f"`{n}`" for n in chip.neurons) or "none"
     return [
@@ -37,6 +38,14 @@ def row(chip: Chip) -> list[str]:
         *energy,
         neurons,
     ]
+
+
+def _widths(widths: tuple[int, ...]) -> str:
+    return ", ".join(map(str, widths))
+
+
+def _spike(chip: Chip) -> str:
+    return _widths(chip.activation_widths) or said(chip.quantity("spike_bits") or chip.quantity("activation_bits"))
 
 
 def table() -> str:

@@ -1,9 +1,9 @@
 # pyright: reportMissingImports=false
 """A network of Lava processes, built from a description and run again and again.
 
-The description (JSON) has `steps`, `feeds`: {name: shape}, `layers`: {name: {op, shape, ...}} and `edges`: [source,
-target] pairs; its arrays are called `layer.parameter`. Layers have hetero's shapes; a convolution turns them into
-Lava's (x, y, channel) at its own ports.
+The description (JSON) has `steps`, `feeds`: {name: shape}, `layers`: {name: {op, shape, ...}}, `edges`: [source,
+target] pairs, and `posts`: [neurons, layer that learns from them] pairs; its arrays are called `layer.parameter`.
+Layers have hetero's shapes; a convolution turns them into Lava's (x, y, channel) at its own ports.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from lava.magma.core.learning.learning_rule import Loihi2FLearningRule
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 from lava.proc.conv.process import Conv
-from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.dense.process import DelayDense, Dense, LearningDense
 from lava.proc.lif.process import LIF
 from lava.proc.sparse.process import Sparse
 from lava.utils import loihi
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
-from .models import MODELS, Feed, Lifs, shared
+from .models import MODELS, Feed, LearningDenseModel, Lifs, shared
 
 Arrays = Mapping[str, Any]
 MESSAGE_BITS = 24  # of a graded spike
@@ -44,7 +45,9 @@ class Net:
             self._add(name, *MAKE[layer["op"]](layer, given, self.steps))
         for source, target in spec["edges"]:
             _connect(self.processes[source], self.processes[target], spec["layers"][target])
-        self.parts = _parts(list(self.processes), spec["edges"])
+        for neurons, layer in spec["posts"]:
+            self.processes[neurons].s_out.connect(self.processes[layer].s_in_bap)
+        self.parts = _parts(list(self.processes), spec["edges"] + spec["posts"])
 
     def _add(self, name: str, process: Any, memory: dict[str, Any]) -> None:
         self.memory[name] = {"turn": self.turn, "done": shared((1,), np.int64), **memory}
@@ -139,6 +142,18 @@ def _dense(layer: dict[str, Any], given: Arrays, steps: int) -> tuple[Any, dict[
     return Dense(weights=weights, **_common(layer)), _synapse("a_buff", weights.shape[:1], layer, steps)
 
 
+def _plastic(layer: dict[str, Any], given: Arrays, steps: int) -> tuple[Any, dict[str, Any]]:
+    m, n = layer["shape"][0], layer["sources"]
+    rule = Loihi2FLearningRule(dw=layer["rule"], rng_seed=layer["seed"], t_epoch=1, **layer["times"])
+    process = LearningDense(weights=np.zeros((m, n), np.int32), learning_rule=rule, **_common(layer))
+    memory = _synapse("a_buff", (m,), {"traces": [t for t in layer["traces"] if t in ("y", "a_buff")]}, steps)
+    for name in LearningDenseModel.learned:
+        shape = (m, n) if name == "weights" else (n,) if name[0] == "x" else (m,)
+        memory |= {f"{when}.{name}": shared(shape) for when in ("start", "end")}
+        memory |= {f"trace.{name}": shared((steps, *shape))} if name in layer["traces"] else {}
+    return process, memory
+
+
 def _delayed(layer: dict[str, Any], given: Arrays, steps: int) -> tuple[Any, dict[str, Any]]:
     weights, depth = given["weight"], layer["depth"]
     process = DelayDense(weights=weights, delays=given["delay"].astype(int), max_delay=depth, **_common(layer))
@@ -171,7 +186,7 @@ def _common(layer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-MAKE = {"lif": _lif, "dense": _dense, "delayed": _delayed, "sparse": _sparse, "conv": _conv}
+MAKE = {"lif": _lif, "dense": _dense, "plastic": _plastic, "delayed": _delayed, "sparse": _sparse, "conv": _conv}
 
 
 def _connect(source: Any, target: Any, layer: dict[str, Any]) -> None:

@@ -30,8 +30,12 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv
-from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
-from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.dense.models import (
+    PyDelayDenseModelBitAcc,
+    PyDenseModelBitAcc,
+    PyLearningDenseModelBitApproximate,
+)
+from lava.proc.dense.process import DelayDense, Dense, LearningDense
 from lava.proc.lif.models import PyLifModelBitAcc
 from lava.proc.lif.process import LIF
 from lava.proc.sparse.models import PySparseModelBitAcc
@@ -156,6 +160,28 @@ class DenseModel(_KeptSynapse, PyDenseModelBitAcc):
     pass
 
 
+class LearningDenseModel(_KeptSynapse, PyLearningDenseModelBitApproximate):
+    """Each run draws its random numbers anew, from the seed; weights come in as they are to be, and are not cut."""
+
+    learned = ("weights", "x1", "x2", "y1", "y2", "y3")
+
+    def run_spk(self) -> None:
+        if int(self.memory["turn"][0]) != self.turn:
+            self._init_randoms()
+            self.weights_set = True
+            for name in self.learned:
+                getattr(self, name)[...] = self.memory[f"start.{name}"]
+        super().run_spk()
+
+    def run_lrn(self) -> None:
+        """After the spikes of the same step."""
+        super().run_lrn()
+        for name in self.learned:
+            self.memory[f"end.{name}"][...] = getattr(self, name)
+            if f"trace.{name}" in self.memory:
+                self.memory[f"trace.{name}"][self.row - 1] = getattr(self, name)
+
+
 class DelayDenseModel(_KeptSynapse, PyDelayDenseModelBitAcc):
     pass
 
@@ -173,6 +199,6 @@ class ConvModel(_KeptSynapse, PyConvModelFixed):
 
 
 MODELS = {
-    Feed: FeedModel, LIF: LifModel, Lifs: LifsModel, Dense: DenseModel, DelayDense: DelayDenseModel,
-    Sparse: SparseModel, Conv: ConvModel,
+    Feed: FeedModel, LIF: LifModel, Lifs: LifsModel, Dense: DenseModel, LearningDense: LearningDenseModel,
+    DelayDense: DelayDenseModel, Sparse: SparseModel, Conv: ConvModel,
 }  # fmt: skip
