@@ -1,6 +1,7 @@
 """Spiking networks against the simulators of others, in the same run: ratios, and events a second.
 
     python -m benchmarks.bench_spiking            the table of docs/performance.md
+    python -m benchmarks.bench_spiking --own      weights of one byte over float32, delays by events over step by step
 
 The peers run in environments of their own, since they want other versions: HETERO_PEERS_PYTHON (torch, snntorch),
 HETERO_BRIAN_PYTHON (brian2, numpy<2, g++), HETERO_LAVA_PYTHON (lava-nc on Python 3.10). A peer without one is left out,
@@ -26,10 +27,13 @@ from rich.table import Table
 
 from hetero import registry
 from hetero.compile import compile
+from hetero.dim import concrete
+from hetero.graph.build import Builder, replay
 from hetero.graph.ir import Graph
-from hetero.op import Array
+from hetero.op import OPS, Array, TensorType
 from hetero.select import device_of
 from hetero.spiking.build import build
+from hetero.spiking.int8 import quantize_synapses
 from hetero.spiking.network import Edge, Layer, Network
 
 PEERS = Path(__file__).parent / "peers"
@@ -81,15 +85,21 @@ def peer(variable: str, program: str, given: dict[str, Any]) -> dict[str, Any] |
         return json.loads(Path(f"{folder}/out.json").read_text("utf-8"))
 
 
-def sparse(device: str = "opencl", n: int = 10_000, fan_in: int = 1_000, steps: int = 200) -> dict[str, Any]:
-    """10,000 inputs, 2 % active in a step, to 10,000 neurons with 1,000 synapses each."""
+def sparse_network(n: int, fan_in: int, steps: int) -> tuple[Network, Array]:
+    """n inputs, 2 % active in a step, to n neurons with `fan_in` synapses each."""
     rng = np.random.default_rng(0)
     source = np.concatenate([rng.choice(n, fan_in, replace=False) for _ in range(n)]).astype(np.int32)
     target = np.repeat(np.arange(n, dtype=np.int32), fan_in)
     weight = rng.uniform(0, 0.02, n * fan_in).astype(np.float32)
     x = (rng.random((steps, n)) < 0.02).astype(np.float32)
-    net = chain((n,), Layer("w", "synapse_sparse", {"weight": weight, "source": source, "target": target}, {"size": n}),
-                lif("l1", n, 0.1, 1.0))  # fmt: skip
+    given = {"weight": weight, "source": source, "target": target}
+    return chain((n,), Layer("w", "synapse_sparse", given, {"size": n}), lif("l1", n, 0.1, 1.0)), x
+
+
+def sparse(device: str = "opencl", n: int = 10_000, fan_in: int = 1_000, steps: int = 200) -> dict[str, Any]:
+    """Against Brian2, whose synapses are in the order that it likes best."""
+    net, x = sparse_network(n, fan_in, steps)
+    source, target, weight = (net.layers["w"].parameters[k] for k in ("source", "target", "weight"))
     mine, out = seconds(build(net, steps=steps), x, device)
     step, index = np.nonzero(x)
     by = np.argsort(
@@ -103,7 +113,7 @@ def sparse(device: str = "opencl", n: int = 10_000, fan_in: int = 1_000, steps: 
     return _row(name, mine, int(out.sum()), theirs, other, events)
 
 
-def mlp(device: str = "opencl", steps: int = 100, batch: int = 64) -> dict[str, Any]:
+def mlp_network(steps: int, batch: int) -> tuple[Network, Array]:
     """784-512-10, 5 % of the inputs active."""
     rng = np.random.default_rng(0)
     w1 = rng.normal(0.02, 0.1, (512, 784)).astype(np.float32)
@@ -111,6 +121,13 @@ def mlp(device: str = "opencl", steps: int = 100, batch: int = 64) -> dict[str, 
     x = (rng.random((steps, batch, 784)) < 0.05).astype(np.float32)
     net = chain((784,), Layer("w1", "synapse_dense", {"weight": w1}), lif("l1", 512, 0.1, 1.0),
                 Layer("w2", "synapse_dense", {"weight": w2}), lif("l2", 10, 0.1, 1.0))  # fmt: skip
+    return net, x
+
+
+def mlp(device: str = "opencl", steps: int = 100, batch: int = 64) -> dict[str, Any]:
+    """Against snnTorch."""
+    net, x = mlp_network(steps, batch)
+    w1, w2 = (net.layers[k].parameters["weight"] for k in ("w1", "w2"))
     mine, out = seconds(build(net, steps=steps, batch=batch), x, device)
     other = peer("HETERO_PEERS_PYTHON", "snntorch_mlp.py", {"x": x, "w1": w1, "w2": w2, "beta": 0.9})
     return _row(f"784-512-10, 100 steps, batch 64, 5 %, {device}", mine, int(out.sum()), "snnTorch, 1 thread", other, 0)
@@ -141,6 +158,58 @@ def loihi(device: str = "opencl", n: int = 1_000, steps: int = 1_000) -> dict[st
     return _row(name, mine, int(out.sum()), "Lava, its built network used again", other, 0)
 
 
+# -- without a peer: two of our own ways, turn by turn ---------------------------------------------------------
+
+
+def turns(first: Graph, second: Graph, x: Array, device: str, rounds: int = 3) -> tuple[float, float, float, float]:
+    """Seconds of two graphs in one run, the best of some turns, and the spikes of each."""
+    each = [[seconds(graph, x, device) for graph in (first, second)] for _ in range(rounds)]
+    best = [min(pair[k][0] for pair in each) for k in (0, 1)]
+    return best[0], best[1], float(each[0][0][1].sum()), float(each[0][1][1].sum())
+
+
+def int8(name: str, device: str, n: int = 10_000, fan_in: int = 1_000, steps: int = 0) -> dict[str, Any]:
+    """The sparse network or the MLP with weights of one byte, over itself in float32."""
+    if name == "sparse":
+        net, x = sparse_network(n, fan_in, steps or (200 if device == "opencl" else 50))
+        graph, size = build(net, steps=len(x)), (len(x), None)
+    else:
+        net, x = mlp_network(steps or 100, 64)
+        graph, size = build(net, steps=len(x), batch=64), (len(x), 64)
+    made = quantize_synapses(net, steps=size[0], batch=size[1])
+    plain, small, spikes, others = turns(graph, made.graph, x, device)
+    return {"what": f"{name} in int8, {device}", "ratio": plain / small, "seconds": small, "other_seconds": plain,
+            "spikes": others, "other_spikes": spikes, "errors": str(made)}  # fmt: skip
+
+
+def delays(device: str = "opencl", n: int = 500, steps: int = 50, depth: int = 16) -> dict[str, Any]:
+    """n to n LIF, dense with a delay of 0 to `depth` - 1 steps each, 2 % active: by events, over step by step."""
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(0, 20 / n, (n, n)).astype(np.float32)
+    delay = rng.integers(0, depth, (n, n)).astype(np.int32)
+    net = chain((n,), Layer("w", "synapse_delayed", {"weight": weight, "delay": delay}), lif("l1", n, 0.1, 1.0))
+    x = (rng.random((steps, n)) < 0.02).astype(np.float32)
+    graph = build(net, steps=steps)
+    slow, fast, spikes, others = turns(by_step(graph), graph, x, device, rounds=1)
+    return {"what": f"{n} to {n}, delays below {depth} steps, {device}", "ratio": slow / fast, "seconds": fast,
+            "other_seconds": slow, "spikes": others, "other_spikes": spikes}  # fmt: skip
+
+
+def by_step(graph: Graph) -> Graph:
+    """The loop of a network that no event-driven form is known of: it also counts its steps."""
+    loop = next(node for node in graph.nodes if node.op.name == "scan")
+    body: Graph = loop.attrs["body"]
+    inner, outer = Builder("counted", track=False), Builder("by step", track=False)
+    count = inner.input("count", TensorType((), np.dtype(np.float32)))
+    outs = replay(body, inner, [inner.input(n, t) for n, t in body.input_types.items()])
+    carried = int(loop.attrs["carried"])
+    kinds = [body.types[p.value] for p in body.inputs[:carried]]
+    zeros = [outer.constant(np.zeros(concrete(t.known), t.dtype)) for t in (count.type, *kinds)]
+    whole = {**loop.attrs, "body": inner.build([inner("add", count, np.float32(1)), *outs]), "carried": carried + 1}
+    made = outer.emit(OPS["scan"], (*zeros, outer.input("x", graph.input_types["x"])), whole)
+    return outer.build(list(made[carried + 1 :]))
+
+
 def _row(what: str, mine: float, spikes: int, name: str, other: dict[str, Any] | None, events: int) -> dict[str, Any]:
     return {"what": what, "seconds": mine, "spikes": spikes, "peer": name, "events_per_s": events / mine,
             "peer_seconds": other and other["seconds"], "peer_spikes": other and other["spikes"],
@@ -151,11 +220,20 @@ ROWS: tuple[Callable[[], dict[str, Any]], ...] = (
     sparse, mlp, loihi, lambda: mlp("numpy"), lambda: loihi("numpy"), lambda: sparse("numpy", steps=50)
 )  # fmt: skip
 
+OWN: tuple[Callable[[], dict[str, Any]], ...] = (
+    lambda: int8("sparse", "opencl"), lambda: int8("mlp", "opencl"), lambda: int8("sparse", "numpy"),
+    lambda: int8("mlp", "numpy"), delays, lambda: delays("numpy"),
+)  # fmt: skip
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--own", action="store_true", help="two of our own ways, turn by turn")
     asked = parser.parse_args()
+    if asked.own:
+        print(json.dumps([make() for make in OWN], indent=1))
+        return
     rows = [make() for make in ROWS]
     if asked.json:
         print(json.dumps(rows))
@@ -208,6 +286,25 @@ class SpikingLava(_Peer):
 
     def track_loihi(self) -> float:
         return loihi()["ratio"]
+
+
+class SpikingOwn:
+    """Weights of one byte over float32; delays by events over step by step."""
+
+    timeout = 300.0
+    unit = "times"
+
+    def track_int8_sparse(self) -> float:
+        return int8("sparse", "opencl", n=2_000, fan_in=500, steps=100)["ratio"]
+
+    def track_int8_mlp(self) -> float:
+        return int8("mlp", "opencl")["ratio"]
+
+    def track_delays(self) -> float:
+        return delays()["ratio"]
+
+    def track_delays_numpy(self) -> float:
+        return delays("numpy")["ratio"]
 
 
 class SpikingHere:

@@ -208,6 +208,7 @@ if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan
     from hetero.scheduler.planning import plan
     from hetero.scheduler.taskgraph import TaskGraph
+    from hetero.spiking.int8 import quantize_synapses
     from hetero.spiking.quantize import quantize_loihi
     from hetero.tracing import Spec, cond, jit, scan, spec, trace
 
@@ -231,6 +232,7 @@ _LATER = {
     "jit": "hetero.tracing",
     "plan": "hetero.scheduler.planning",
     "quantize_loihi": "hetero.spiking.quantize",
+    "quantize_synapses": "hetero.spiking.int8",
     "release": "hetero.privacy",
     "scan": "hetero.tracing",
     "spec": "hetero.tracing",
@@ -413,6 +415,7 @@ __all__ = [
     "pow",
     "prod",
     "quantize_loihi",
+    "quantize_synapses",
     "random",
     "real",
     "reciprocal",

@@ -28,6 +28,7 @@ from hetero.ops import (
     relay,
     sorting,
     synapse,
+    synapse_int8,
 )
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "relay",
     "sorting",
     "synapse",
+    "synapse_int8",
 ]

@@ -121,8 +121,11 @@ RULES: dict[str, Rule] = {
 def by_source(
     synapses: Synapses, size: int, slices: int, team: int, chunk: int, step: int
 ) -> tuple[Array, Array, Array]:
-    """Sparse synapses by source, then slice of `chunk` targets, each cut in `team` parts, then delay, then target: rows
-    (sources * slices * team + 1,), targets from the start of their slice plus `step` for each step of delay, weights. What one source sends to one target at one time is one synapse."""
+    """Sparse synapses by source, then slice of `chunk` targets, each cut in `team` parts, then delay, then target.
+
+    Rows (sources * slices * team + 1,), targets from the start of their slice plus `step` for each step of delay, and
+    weights. What one source sends to one target at one time is one synapse.
+    """
     source, target, delay = synapses.source, synapses.target, synapses.delay
     assert source is not None
     assert target is not None

@@ -152,5 +152,5 @@ def _windows(layer: Layer, x: Shape, weights: Array) -> Array:
 
 _FAN_IN: dict[str, Callable[[Layer, Shape], Array]] = {
     "synapse_dense": _dense, "synapse_delayed": _dense, "synapse_sparse": _sparse, "synapse_conv": _conv,
-    "sum_pool": _pool,
+    "synapse_dense_int8": _dense, "synapse_sparse_int8": _sparse, "synapse_conv_int8": _conv, "sum_pool": _pool,
 }  # fmt: skip
