@@ -29,7 +29,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_the_page_on_spiking_networks_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_blocks("spiking.md") == 4
+    assert run_blocks("spiking.md") == 5
     out = capsys.readouterr().out
-    for words in ("graph network", "lif(", "threshold", "it fits"):
+    for words in ("graph network", "lif(", "threshold", "it fits", "weights of each step: (200, 20, 64)"):
         assert words in out
