@@ -8,74 +8,19 @@ stages   one launch for each stage and step, its targets cut in slices, one for 
 
 No two items write one element, so nothing is atomic, and sums run in the order of the sources: results do not depend
 on the device. An item of a processor is a group by itself (TEAM 1) and works with vectors; an accelerator's share one.
-
-Memory of time is rings of steps, one after the other in slots of batch * size elements. A stage's outputs are written
-slot by slot downward, so that what was d steps ago lies d slots further. Sums lie upward: what arrives in d steps lies
-d slots further. Either has a slot for this step beside those that a delay can reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from hetero_kernels.generate import Region, compute, groups
+from hetero_kernels.generate import groups
+from hetero_kernels.spiking_net import Net, Read, Stage, Synapses, first_parameter, first_state
+from hetero_kernels.spiking_stage import one_stage
 from hetero_kernels.templates import STORED
 from hetero_kernels.text import prelude
 
-ROWS = 4  # dense rows that are added in one pass over the sums
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A value that a stage reads: of this step, or of `late` steps before; `each`: of other steps for each element."""
-
-    value: int
-    late: int
-    each: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Synapses:
-    """All weights from one value to a stage. `weight` is how they are stored.
-
-    dense: (sources, targets). sparse: the targets and weights of each source in each slice, between two `rows`. With
-    delays of up to `depth` steps, a target's number counts on by batch * size for each step; what one step brings is
-    shifted right by `shift` before it is added to what is on its way.
-    """
-
-    source: Read
-    sources: int  # elements of the source
-    weight: str
-    index: str = ""  # how sparse targets are stored; "": dense
-    depth: int = 0
-    shift: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """`region` takes the sums of the synapses, then `direct` values, then states, then parameters; it gives the
-    stage's output, then the states anew. `shown` lists (result of the region, y of the loop), `lines` (synapses, y):
-    all that is on its way by them, or for -1 the stage's own last `depth` outputs."""
-
-    size: int
-    synapses: tuple[Synapses, ...]
-    direct: tuple[Read, ...]
-    states: int
-    region: Region
-    shown: tuple[tuple[int, int], ...]
-    depth: int = 1
-    lines: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Net:
-    """`inputs` are sizes of one step of a sample. `number` is how values are stored: f32, f64 or i32."""
-
-    inputs: tuple[int, ...]
-    stages: tuple[Stage, ...]
-    number: str
-    ys: int
+__all__ = ["Net", "Read", "Stage", "Synapses", "arguments", "stages", "whole"]
 
 
 def arguments(net: Net) -> list[str]:
@@ -88,7 +33,7 @@ def whole(net: Net, *, lanes: int, team: int) -> str:
     body = ["    const i32 group = GROUP_ID(0), sample = group, slice = 0;", _LANE[team == 1]]
     body += ["    for (i32 t = 0; t < steps; ++t) {"]
     for k in range(len(net.stages)):
-        body += [f"        {line}" for line in _stage(net, k, slices=1, team=team)]
+        body += [f"        {line}" for line in one_stage(net, k, slices=1, team=team)]
         body += ["        BARRIER_ALL;"] * (team > 1)
     return _head(net, lanes, team, 1) + "\n" + _kernel(net, "hetero_spiking", "steps", [*body, "    }"])
 
@@ -98,7 +43,7 @@ def stages(net: Net, *, lanes: int, team: int, slices: int) -> str:
     made: list[str] = []
     for k in range(len(net.stages)):
         body = [f"    const i32 group = GROUP_ID(0), sample = group / {slices}, slice = group % {slices};"]
-        body += [_LANE[team == 1], *(f"    {line}" for line in _stage(net, k, slices=slices, team=team))]
+        body += [_LANE[team == 1], *(f"    {line}" for line in one_stage(net, k, slices=slices, team=team))]
         made.append(_kernel(net, f"hetero_stage{k}", "t", body))
     return "\n".join([_head(net, lanes, team, slices), *made])
 
@@ -119,8 +64,8 @@ def _buffers(net: Net) -> Iterator[tuple[str, str]]:
     for s, stage in enumerate(net.stages):
         yield f"out{s}", f"GLOBAL {n} *out{s}"
         for j in range(stage.states):
-            yield f"state{s}_{j}", f"GLOBAL {_stored(stage, _first_state(stage) + j)} *state{s}_{j}"
-        for j in range(_first_parameter(stage), len(stage.region.inputs)):
+            yield f"state{s}_{j}", f"GLOBAL {_stored(stage, first_state(stage) + j)} *state{s}_{j}"
+        for j in range(first_parameter(stage), len(stage.region.inputs)):
             number = stage.region.inputs[j].row == "argument"
             stored, computed = STORED[stage.region.dtype(j)]
             yield (
@@ -151,14 +96,6 @@ def _stored_y(net: Net, y: int) -> str:
     return next(shown, net.number)
 
 
-def _first_state(stage: Stage) -> int:
-    return len(stage.synapses) + len(stage.direct)
-
-
-def _first_parameter(stage: Stage) -> int:
-    return _first_state(stage) + stage.states
-
-
 def _head(net: Net, lanes: int, team: int, slices: int) -> str:
     computed = {STORED[s.region.dtype(v)][1] for s in net.stages for v in range(_values(s))} | {net.number}
     wide = {"HAS_F64": 1} if "f64" in computed else {}
@@ -175,213 +112,3 @@ def _values(stage: Stage) -> int:
 def _kernel(net: Net, name: str, last: str, body: Sequence[str]) -> str:
     given = ", ".join([*(text for _, text in _buffers(net)), "const i32 batch", f"const i32 {last}"])
     return "\n".join([f"KERNEL {name}({given})", "{", *body, "}", ""])
-
-
-# -- one stage ------------------------------------------------------------------------------------------------
-
-
-def _stage(net: Net, k: int, *, slices: int, team: int) -> list[str]:
-    """The step `t` of a stage for one slice of one sample."""
-    stage = net.stages[k]
-    lines = [
-        "{",
-        f"    const i32 chunk = ((({stage.size} + {slices} - 1) / {slices}) + W * TEAM - 1) / (W * TEAM) * W * TEAM;",
-        "    const i32 low = slice * chunk;",
-        f"    const i32 high = low + chunk < {stage.size} ? low + chunk : {stage.size};",
-    ]
-    for j, synapses in enumerate(stage.synapses):
-        lines += [f"    {line}" for line in _gather(net, k, j, synapses, team)]
-    for d, read in enumerate(stage.direct):
-        lines += [f"    {line}" for line in _then(net, k, d, read, team)] if read.each else []
-    lines += [f"    {line}" for line in _region(net, k, stage)]
-    for j, y in stage.lines:
-        lines += [f"    {line}" for line in _line(net, k, j, y)]
-    return [*lines, "}"]
-
-
-def _value(net: Net, read: Read) -> str:
-    """Where a value's step begins for this sample."""
-    if read.value < len(net.inputs):
-        assert not read.late, "a late input is a stage of its own"
-        return f"x{read.value} + ((i64)t * batch + sample) * {net.inputs[read.value]}"
-    s = read.value - len(net.inputs)
-    return f"out{s} + {_at(net.stages[s], _past(net.stages[s], str(read.late)))}"
-
-
-def _at(stage: Stage, slot: str) -> str:
-    """Where a slot of a ring begins for this sample."""
-    return f"((i64)({slot}) * batch + sample) * {stage.size}"
-
-
-def _past(stage: Stage, late: str) -> str:
-    """The slot of what a stage gave some steps before."""
-    ring = stage.depth + 1
-    return f"({ring} - t % {ring} + {late}) % {ring}"
-
-
-def _coming(synapses: Synapses, later: str) -> str:
-    """The slot of what arrives in some steps."""
-    return f"(t + {later}) % {synapses.depth + 1}"
-
-
-def _gather(net: Net, k: int, j: int, synapses: Synapses, team: int) -> list[str]:
-    """The sums of one kind of synapses: a row for each source that is not zero, added to what is there; that is zero
-    in the slot of the longest delay, which began anew."""
-    n, stage, depth = net.number, net.stages[k], synapses.depth
-    barrier = ["    BARRIER_ALL;"] * (team > 1)
-    own = synapses.shift > 0
-    lines = [
-        "{",
-        f"    GLOBAL {n} *RESTRICT sum = {'set' if own else 'sum'}{k}_{j} + (i64)sample * {stage.size};",
-        f"    GLOBAL const {n} *from = {_value(net, synapses.source)};",
-        f"    GLOBAL i32 *events = events{k}_{j} + (i64)group * {synapses.sources};",
-        *_zeros(n, f"sum{k}_{j} + {_at(stage, _coming(synapses, str(depth)))}"),
-    ]
-    for d in range(depth + 1) if own else ():
-        lines += _zeros(n, f"set{k}_{j} + {_at(stage, str(d))}")
-    lines += ["    BARRIER_ALL;  // without it PoCL 3.0 loses some of the zeros"] * (team > 1)
-    lines += [f"    EVENTS({n}, from, {synapses.sources}, events, count)"]
-    lines += _sparse(k, j, n, stage, synapses) if synapses.index else _dense(k, j, synapses, n, stage.size)
-    lines += barrier
-    if own:
-        lines += [*_set_out(k, j, n, stage, synapses), *barrier]
-    return [*lines, "}"]
-
-
-def _zeros(n: str, to: str) -> list[str]:
-    return [
-        "    {",
-        f"        GLOBAL {n} *none = {to};",
-        "        for (i32 at = low + lane * W; at < high; at += TEAM * W) {",
-        "            if (at + W <= high) {",
-        f"                STORE_PLAIN({n}, none, at, SPLAT({n}, 0));",
-        "            } else {",
-        f"                STORE_SOME({n}, none, at, SPLAT({n}, 0), high - at);",
-        "            }",
-        "        }",
-        "    }",
-    ]
-
-
-def _set_out(k: int, j: int, n: str, stage: Stage, synapses: Synapses) -> list[str]:
-    """What this step brings, shifted, to what is on its way."""
-    return [
-        f"    for (i32 later = 0; later <= {synapses.depth}; ++later) {{",
-        f"        GLOBAL {n} *to = sum{k}_{j} + {_at(stage, _coming(synapses, 'later'))};",
-        f"        GLOBAL const {n} *set = set{k}_{j} + {_at(stage, 'later')};",
-        "        for (i32 at = low + lane; at < high; at += TEAM)",
-        f"            to[at] += set[at] >> {synapses.shift};",
-        "    }",
-    ]
-
-
-def _then(net: Net, k: int, d: int, read: Read, team: int) -> list[str]:
-    """Of a value each element as it was some steps before. PoCL 3.0 loses some of them without the barrier."""
-    stage = net.stages[read.value - len(net.inputs)]
-    return [
-        "for (i32 at = low + lane * W; at < high; at += TEAM * W)",
-        "    for (i32 one = at; one < at + W && one < high; ++one)",
-        f"        then{k}_{d}[(i64)sample * {stage.size} + one] = "
-        f"out{read.value - len(net.inputs)}[{_at(stage, _past(stage, f'late{k}_{d}[one]'))} + one];",
-        *["BARRIER_ALL;"] * (team > 1),
-    ]
-
-
-def _line(net: Net, k: int, j: int, y: int) -> list[str]:
-    """What is on its way, or was, as a y of the loop: (steps of it, batch, size)."""
-    stage = net.stages[k]
-    depth = stage.depth if j < 0 else stage.synapses[j].depth
-    slot = _past(stage, "row") if j < 0 else _coming(stage.synapses[j], "1 + row")
-    return [
-        f"for (i32 row = 0; row < {depth}; ++row) {{",
-        f"    GLOBAL const {net.number} *line = {f'out{k}' if j < 0 else f'sum{k}_{j}'} + {_at(stage, slot)};",
-        f"    GLOBAL {net.number} *to = y{y} + {_at(stage, f'(i64)t * {depth} + row')};",
-        "    for (i32 at = low + lane; at < high; at += TEAM)",
-        "        to[at] = line[at];",
-        "}",
-    ]
-
-
-def _dense(k: int, j: int, synapses: Synapses, n: str, size: int) -> list[str]:
-    def row(e: str, name: str) -> list[str]:
-        return [
-            f"        const i32 i{name} = events[{e}];",
-            f"        const {n} s{name} = from[i{name}];",
-            f"        GLOBAL const {synapses.weight} *RESTRICT w{name} = weight{k}_{j} + (i64)i{name} * {size};",
-        ]
-
-    def passed(names: Sequence[str]) -> list[str]:
-        added = "".join(f" + s{name} * ({n})w{name}[at]" for name in names)
-        return [
-            "        for (i32 at = low + lane; at < high; at += TEAM)",
-            f"            sum[at] = sum[at]{added};",
-        ]
-
-    several = [str(r) for r in range(ROWS)]
-    return [
-        "    i32 e = 0;",
-        f"    for (; e + {ROWS} <= count; e += {ROWS}) {{",
-        *(line for name in several for line in row(f"e + {name}", name)),
-        *passed(several),
-        "    }",
-        "    for (; e < count; ++e) {",
-        *row("e", "0"),
-        *passed(["0"]),
-        "    }",
-    ]
-
-
-def _sparse(k: int, j: int, n: str, stage: Stage, synapses: Synapses) -> list[str]:
-    """Each item has targets of its own."""
-    given = f"{n}, from, events, count, rows{k}_{j}, target{k}_{j}, weight{k}_{j}, sum + low"
-    if not synapses.depth or synapses.shift:
-        return [f"    SPARSE({given}, NOW)"]
-    slot, slots = _coming(synapses, "0"), synapses.depth + 1
-    return [
-        f"    const i32 first_ = ({slot}) * batch * {stage.size}, ring_ = {slots} * batch * {stage.size};",
-        f"    SPARSE({given}, LATER)",
-    ]
-
-
-def _region(net: Net, k: int, stage: Stage) -> list[str]:
-    """The elementwise part over the slice; the last vector of a sample is stored lane by lane."""
-    region, n = stage.region, net.number
-    first = _first_state(stage)
-    lines = ["{"]
-    for d, read in enumerate(stage.direct):
-        value = f"then{k}_{d} + (i64)sample * {stage.size}" if read.each else _value(net, read)
-        lines.append(f"    GLOBAL const {n} *direct{d} = {value};")
-    writes = _writes(net, k, stage)
-    lines += [f"    GLOBAL {kind} *to{w} = {place};" for w, (_, kind, place) in enumerate(writes)]
-    loads: list[str] = []
-    for i, given in enumerate(region.inputs):
-        stored, computed = STORED[given.dtype]
-        if given.row == "argument":
-            loads.append(f"        const {computed}v v{i} = SPLAT({computed}, given{k}_{i});")
-            continue
-        if i < len(stage.synapses):
-            where = f"sum{k}_{i} + {_at(stage, _coming(stage.synapses[i], '0'))}"
-        elif i < first:
-            where = f"direct{i - len(stage.synapses)}"
-        elif i < first + stage.states:
-            where = f"state{k}_{i - first} + (i64)sample * {stage.size}"
-        else:
-            where = f"given{k}_{i}"
-        lines.append(f"    GLOBAL const {stored} *in{i} = {where};")
-        loads.append(f"        const {computed}v v{i} = LOAD({stored}, in{i}, at);")
-    lines += ["    for (i32 at = low + lane * W; at < high; at += TEAM * W) {", *loads]
-    lines += [f"        {compute(region, step)}" for step in range(len(region.steps))]
-    lines.append("        if (at + W <= high) {")
-    lines += [f"            STORE({kind}, to{w}, at, v{v});" for w, (v, kind, _) in enumerate(writes)]
-    lines.append("        } else {")
-    lines += [f"            STORE_SOME({kind}, to{w}, at, v{v}, high - at);" for w, (v, kind, _) in enumerate(writes)]
-    return [*lines, "        }", "    }", "}"]
-
-
-def _writes(net: Net, k: int, stage: Stage) -> list[tuple[int, str, str]]:
-    """(value of the region, how it is stored, where) of all that a stage leaves."""
-    region = stage.region
-    made = [(region.outputs[0], f"out{k} + {_at(stage, _past(stage, '0'))}")]
-    made += [(region.outputs[1 + j], f"state{k}_{j} + (i64)sample * {stage.size}") for j in range(stage.states)]
-    made += [(region.outputs[r], f"y{y} + ((i64)t * batch + sample) * {stage.size}") for r, y in stage.shown]
-    return [(value, STORED[region.dtype(value)][0], place) for value, place in made]
