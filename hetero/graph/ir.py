@@ -161,6 +161,11 @@ class Graph:
 
         save(self, path)
 
+    def to_onnx(self, path: str, *, opset: int | None = None) -> None:
+        """Write an ONNX model of that opset (21) to `path`; a ModelError lists everything that has no form in ONNX."""
+        given = {} if opset is None else {"opset": opset}
+        import_module("hetero.convert.onnx_out").write(path, self, **given)  # by name: it stands above the graph
+
     @staticmethod
     def load(path: str) -> Graph:
         """The graph that `save` wrote to `path`; a GraphError for anything else."""

@@ -1,0 +1,94 @@
+"""Writes ONNX models: `to_onnx(graph)` gives the model, `graph.to_onnx(path)` a file of it.
+
+Ops that ONNX has become its operators; composite ones that it has not are written as what they are made of. Names of
+inputs, outputs, nodes and open dimensions stay. What has no form is refused, everything at once.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hetero.convert.onnx_out_rules import rule_of, takes
+from hetero.convert.onnx_write import NEWEST, OLDEST, USUAL, Model, RefusedError, Writer, need_onnx, value_info
+from hetero.dim import Dim
+from hetero.errors import ModelError
+from hetero.graph.ir import Graph
+from hetero.graph.passes.decompose import decompose
+
+MOST_BYTES = 1_900_000_000  # of weights in the file itself: protobuf ends at 2 GB
+
+
+def to_onnx(graph: Graph, *, opset: int = USUAL) -> Any:
+    """The graph as an onnx.ModelProto of that opset, 13 to 23. A ModelError lists everything that has no form in it."""
+    need_onnx()
+    from onnx import checker, helper, numpy_helper, shape_inference
+
+    if isinstance(opset, bool) or not OLDEST <= opset <= NEWEST:
+        raise ModelError(f"there is no opset {opset!r}", hint=f"{OLDEST} to {NEWEST}")
+    plain = decompose(graph, lambda node, types, outs: takes(node, opset))
+    model = Model(opset, rule_of)
+    writer = Writer(model)
+    writer.names = {p.value: model.fresh(p.name) for p in plain.inputs}
+    model.taken.update(p.name for p in plain.outputs)
+    _sizes(writer, plain)
+    made = writer.write(plain)
+    ins = _infos(model, plain, {writer.names[p.value]: p.value for p in plain.inputs})
+    outs = _infos(model, plain, {p.name: p.value for p in plain.outputs})
+    if sum(a.nbytes for a in model.initializers.values()) > MOST_BYTES:
+        model.wrong.append("its weights are larger than the 2 GB that an ONNX file holds")
+    if model.wrong:
+        lines = "\n".join(f"  {w}" for w in dict.fromkeys(model.wrong))
+        raise ModelError(f"{graph.name} cannot be said in ONNX, opset {opset}:\n{lines}", hint="docs/onnx.md")
+    for name, port in zip(made, plain.outputs, strict=True):
+        writer.nodes.append(helper.make_node("Identity", [name], [port.name], name=model.fresh(port.name)))
+    weights = [numpy_helper.from_array(a, n) for n, a in model.initializers.items()]
+    body = helper.make_graph(writer.nodes, graph.name or "graph", ins, outs, weights)
+    proto = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], producer_name="hetero")
+    proto.ir_version = helper.find_min_ir_version_for(list(proto.opset_import))
+    if any(t.shape is None for t in plain.output_types.values()):  # a rank at least, which the standard wants
+        proto = shape_inference.infer_shapes(proto)
+    checker.check_model(proto)
+    return proto
+
+
+def write(path: str | PathLike[str], graph: Graph, *, opset: int = USUAL) -> None:
+    """`to_onnx`, in a file: the whole of it, or none."""
+    data = to_onnx(graph, opset=opset).SerializeToString()
+    target = Path(fspath(path))
+    try:
+        handle, scratch = tempfile.mkstemp(dir=target.absolute().parent, suffix=".onnx")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(scratch, target)
+    except OSError as e:
+        raise ModelError(f"cannot write {target}: {e}", hint="choose a folder that can be written to") from e
+
+
+def _infos(model: Model, graph: Graph, values: dict[str, int]) -> list[Any]:
+    found: list[Any] = []
+    for name, value in values.items():
+        try:
+            found.append(value_info(name, graph.types[value]))
+        except RefusedError as e:
+            model.wrong.append(f"{name}: {e}")
+    return found
+
+
+def _sizes(writer: Writer, graph: Graph) -> None:
+    """Where each open dimension can be read: at the first input that has it as a size of its own."""
+    symbols = writer.model.symbols
+    for port in graph.inputs:
+        for axis, n in enumerate(graph.types[port.value].known):
+            if isinstance(n, Dim) and str(n) in n.symbols and str(n) not in symbols:
+                (whole,) = writer.node("Shape", [writer.names[port.value]], 1, f"{port.name}_shape")
+                ends = [writer.constant(np.array([k], np.int64)) for k in (axis, axis + 1)]
+                (symbols[str(n)],) = writer.node("Slice", [whole, *ends], 1, str(n))
+
+
+__all__ = ["to_onnx", "write"]
