@@ -54,7 +54,8 @@ def gives_spikes(layer: Layer) -> bool:
 
 
 def spiking_loop(node: Node) -> Loop | None:
-    """The network of a `scan` whose body is one with neurons; None of any other node."""
+    """The network of a `scan` whose body is one with neurons; None of any other node, and of one that learns: what
+    it does in a step is its ops' cost, not its spikes'."""
     if node.op.name != "scan":
         return None
     body: Graph = node.attrs["body"]
@@ -75,6 +76,8 @@ def _read(node: Node, body: Graph) -> Loop | None:
     layers = {i for n in body.nodes if n.op.name in KINDS for i in n.outputs}
     layers |= {p.value for p in body.inputs[carried:]}
     names = {n.op.name for n in body.nodes}
+    if any(KINDS[n].learns for n in names & set(KINDS)):
+        return None
     neurons = any(KINDS[n].neuron or n == "threshold" for n in names & set(KINDS))
     if not neurons or names - set(KINDS) - JOINED or any(p.value not in layers for p in body.outputs[:carried]):
         return None

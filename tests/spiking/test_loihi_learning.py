@@ -252,6 +252,12 @@ def test_it_has_no_event_driven_form_and_no_chip() -> None:
         run(graph, {"x": SPIKES}, "chip")
 
 
+def test_a_plan_takes_it_as_a_loop() -> None:
+    """On nodes that run it; chips do not."""
+    plan = ht.plan(build(PLAIN, steps=40), "robot")
+    assert plan.run({"x": SPIKES})["out"].tolist() == run(build(PLAIN, steps=40), {"x": SPIKES}, "numpy")["out"].tolist()
+
+
 # -- what is refused ------------------------------------------------------------------------------------------
 
 
