@@ -196,6 +196,7 @@ if TYPE_CHECKING:
     from hetero import fft, linalg, random, snn
     from hetero.calibration import calibrate
     from hetero.compile import FallbackWarning
+    from hetero.convert.activations import quantize_activations
     from hetero.convert.nir_in import from_nir
     from hetero.convert.nir_out import to_nir
     from hetero.convert.onnx_in import from_onnx
@@ -231,6 +232,7 @@ _LATER = {
     "from_onnx": "hetero.convert.onnx_in",
     "jit": "hetero.tracing",
     "plan": "hetero.scheduler.planning",
+    "quantize_activations": "hetero.convert.activations",
     "quantize_loihi": "hetero.spiking.quantize",
     "quantize_synapses": "hetero.spiking.int8",
     "release": "hetero.privacy",
@@ -414,6 +416,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "quantize_activations",
     "quantize_loihi",
     "quantize_synapses",
     "random",
