@@ -254,8 +254,9 @@ def test_it_has_no_event_driven_form_and_no_chip() -> None:
 
 def test_a_plan_takes_it_as_a_loop() -> None:
     """On nodes that run it; chips do not."""
-    plan = ht.plan(build(PLAIN, steps=40), "robot")
-    assert plan.run({"x": SPIKES})["out"].tolist() == run(build(PLAIN, steps=40), {"x": SPIKES}, "numpy")["out"].tolist()
+    graph = build(PLAIN, steps=40)
+    made = ht.plan(graph, "robot").run({"x": SPIKES})["out"]
+    np.testing.assert_array_equal(np.asarray(made), run(graph, {"x": SPIKES}, "numpy")["out"])
 
 
 # -- what is refused ------------------------------------------------------------------------------------------
