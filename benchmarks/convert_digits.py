@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hetero import dtype as dt
 from hetero.convert.onnx_in import from_onnx
 from hetero.convert.snn import to_snn
-from hetero.dim import Dim
-from hetero.graph.build import Builder
 from hetero.graph.ir import Graph
-from hetero.op import Array, TensorType
+from hetero.op import Array
+from hetero.testing.digits import digits as trained
 
 STEPS = (8, 16, 32, 64)
 ONNX = Path(__file__).parents[1] / "tests" / "data" / "snn" / "mnist_cnn.onnx"
@@ -48,23 +44,8 @@ class Row:
 
 def digits() -> tuple[Graph, Array, Array, Array]:
     """The network, calibration data, test data and their classes."""
-    from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
-
-    found: Any = load_digits()
-    x, y = (found.data / 16).astype(np.float32), found.target
-    test = np.arange(len(x)) % 4 == 0
-    net = MLPClassifier((64, 64), random_state=0, max_iter=50)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net.fit(x[~test], y[~test])
-    builder = Builder("digits", track=False)
-    value = builder.input("x", TensorType((Dim.symbol("n"), 64), dt.float32))
-    for k, (w, b) in enumerate(zip(net.coefs_, net.intercepts_, strict=True)):
-        product = builder("matmul", value, builder.constant(w.astype(np.float32)))
-        value = builder("add", product, builder.constant(b.astype(np.float32)))
-        value = builder("relu", value) if k < len(net.coefs_) - 1 else value
-    return builder.build({"logits": value}), _some(x[~test]), x[test], y[test]
+    found = trained()
+    return found.graph, _some(found.x_train), found.x, found.y
 
 
 def mnist() -> tuple[Graph, Array, Array, Array]:

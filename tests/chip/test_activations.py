@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,8 @@ from hetero.op import Array
 from hetero.spiking.build import build
 from hetero.spiking.layers import Layer
 from hetero.spiking.network import Edge, Network
+from hetero.testing.digits import dense_graph
+from hetero.testing.digits import digits as trained
 
 DATA = Path(__file__).parents[1] / "data" / "snn"
 CONV = {"strides": (1, 1), "dilations": (1, 1), "pads_before": (1, 1), "pads_after": (1, 1), "groups": 1}
@@ -38,33 +39,10 @@ def on(chip: str) -> str:
 # -- networks -------------------------------------------------------------------------------------------------
 
 
-def dense_net(weights: list[tuple[Array, Array]]) -> Graph:
-    """x (n, k) -> dense, ReLU, ..., dense"""
-
-    def run(x: Any) -> Any:
-        for k, (w, b) in enumerate(weights):
-            x = x @ ht.asarray(w) + ht.asarray(b)
-            x = ht.maximum(x, ht.asarray(np.zeros((), np.float32))) if k < len(weights) - 1 else x
-        return x
-
-    return ht.trace(run, ht.spec(("n", len(weights[0][0]))))
-
-
-@cache
 def digits() -> tuple[Graph, Array, Array, Array]:
-    """A network of 64-64-64-10 trained here; data for calibration, and for the test with classes."""
-    from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
-
-    found: Any = load_digits()
-    x, y = (found.data / 16).astype(np.float32), found.target
-    test = np.arange(len(x)) % 4 == 0
-    net = MLPClassifier((64, 64), random_state=0, max_iter=50)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged, which nobody needs here
-        net.fit(x[~test], y[~test])
-    weights = [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(net.coefs_, net.intercepts_, strict=True)]
-    return dense_net(weights), x[~test][:300], x[test], y[test]
+    """The network, data for calibration, and for the test with classes."""
+    found = trained()
+    return found.graph, found.x_train[:300], found.x, found.y
 
 
 def quantized(bits: int, weight_bits: int, input_bits: int) -> QuantizedActivations:
@@ -133,7 +111,7 @@ def test_a_code_is_the_nearest_one_of_the_float_activation() -> None:
     w0, w1 = rng.integers(-127, 128, (6, 5)), rng.integers(-3, 4, (5, 3))
     w0[0] = 127  # each neuron's largest, so that scales of weights are 1
     x = rng.integers(0, 16, (200, 6)).astype(np.float32)
-    graph = dense_net([(w.astype(np.float32), np.zeros(w.shape[1], np.float32)) for w in (w0, w1)])
+    graph = dense_graph([(w.astype(np.float32), np.zeros(w.shape[1], np.float32)) for w in (w0, w1)])
     made = quantize_activations(graph, x, bits=4, weight_bits=8, input_bits=4, percentile=100.0)
     (name,) = [a.name for a in made.layers]
     real = np.maximum(x @ w0, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
 from hetero.spiking.read import read
+from hetero.testing.digits import digits as trained
 
 DATA = Path(__file__).parents[1] / "data" / "snn"
 STEPS = 64
@@ -53,21 +53,10 @@ def dense(weights: Sequence[tuple[Array, Array]], *, last: str = "") -> Graph:
     return model(nodes, given, ["n", weights[0][0].shape[0]], x)
 
 
-@cache
 def digits() -> tuple[Graph, Array, Array, Array, Array]:
-    """A network of 64-64-64-10 trained here; data for calibration (from training) and for the test, with classes."""
-    from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
-
-    found: Any = load_digits()
-    x, y = (found.data / 16).astype(np.float32), found.target
-    test = np.arange(len(x)) % 4 == 0
-    net = MLPClassifier((64, 64), random_state=0, max_iter=50)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged, which nobody needs here
-        net.fit(x[~test], y[~test])
-    weights = [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(net.coefs_, net.intercepts_, strict=True)]
-    return dense(weights, last=""), x[~test][:300], y[~test][:300], x[test], y[test]
+    """The network; data for calibration (from its training) and for the test, with classes."""
+    found = trained()
+    return found.graph, found.x_train[:300], found.y_train[:300], found.x, found.y
 
 
 @cache

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,44 +12,23 @@ from hetero import dtype as dt
 from hetero.chip import load_chip, map_network
 from hetero.convert.snn import to_snn
 from hetero.convert.snn_loihi import HEADROOM, encode, fold_pools
-from hetero.dim import Dim
 from hetero.errors import GraphError
-from hetero.graph.build import Builder
 from hetero.graph.ir import Graph
-from hetero.op import Array, TensorType
+from hetero.op import Array
 from hetero.spiking.build import build
 from hetero.spiking.network import Edge, Layer, Network
 from hetero.spiking.quantize import quantize_loihi
 from hetero.spiking.read import read
+from hetero.testing.digits import dense_graph
+from hetero.testing.digits import digits as trained
 
 STEPS = 128
 
 
-def graph_of(*weights: tuple[Array, Array]) -> Graph:
-    """Dense layers with ReLU between them."""
-    builder = Builder("net", track=False)
-    value = builder.input("x", TensorType((Dim.symbol("n"), weights[0][0].shape[0]), dt.float32))
-    for k, (w, b) in enumerate(weights):
-        value = builder("matmul", value, builder.constant(w.astype(np.float32)))
-        value = builder("add", value, builder.constant(b.astype(np.float32)))
-        value = builder("relu", value) if k < len(weights) - 1 else value
-    return builder.build({"logits": value})
-
-
-@cache
 def digits() -> tuple[Graph, Array, Array, Array]:
-    """A network trained here, data for calibration from its training, and those of the test with classes."""
-    from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
-
-    found: Any = load_digits()
-    x, y = (found.data / 16).astype(np.float32), found.target
-    test = np.arange(len(x)) % 4 == 0
-    net = MLPClassifier((64, 64), random_state=0, max_iter=50)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged, which nobody needs here
-        net.fit(x[~test], y[~test])
-    return graph_of(*zip(net.coefs_, net.intercepts_, strict=True)), x[~test][:300], x[test], y[test]
+    """The network, data for calibration from its training, and those of the test with classes."""
+    found = trained()
+    return found.graph, found.x_train[:300], found.x, found.y
 
 
 def test_digits_are_as_right_within_two_per_cent_in_integers() -> None:
@@ -83,7 +59,7 @@ def test_the_network_fits_the_chip_and_runs_there_as_on_numpy_and_opencl(tmp_pat
 def test_a_rate_is_what_resets_to_zero_give() -> None:
     """A neuron with input x and threshold th spikes in every floor(th / x) + 1 steps, since a spike is v > th."""
     for x in (0.2, 0.5, 1.0, 1.7):
-        graph = graph_of((np.eye(1), np.zeros(1)), (np.eye(1), np.zeros(1)))
+        graph = dense_graph([(np.eye(1), np.zeros(1))] * 2)
         made = to_snn(graph, np.array([[1.7]], np.float32), steps=400, percentile=100, loihi=True)
         counts = made.run(np.array([[x]], np.float32)).counts["relu"]
         every = np.floor(HEADROOM * 1.7 / 1.7 + 1e-9) + 1  # an input spike brings 1.7, whatever the rate
