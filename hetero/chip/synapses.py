@@ -16,6 +16,7 @@ import numpy as np
 
 from hetero.errors import GraphError
 from hetero.op import Array
+from hetero.spiking.int8 import in_floats
 from hetero.spiking.layers import Layer, Shape
 from hetero.spiking.network import Network
 
@@ -151,7 +152,12 @@ class _Finder:
         if name in self.sizes:
             return [(name, _diagonal(np.ones(self.sizes[name])))]
         if name not in self._known:
-            layer = self.net.layers[name]
+            layer = in_floats(self.net.layers[name])
+            if layer.kind.learns:
+                raise GraphError(
+                    f"{self.net.name}: {name} learns, and virtual chips do not",
+                    hint="map it with the weights as they are in the end, as a synapse_dense",
+                )
             before = self.into(name, seen)
             own = _shifted(MADE[layer.op](layer, self._input_shape(layer)), layer.attrs.get("exponent", 0))
             self._known[name] = [(source, _after(own, s)) for source, s in before]

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from hetero.dim import concrete
 from hetero.errors import GraphError
+from hetero.graph.ir import Graph
 from hetero.op import Array, TensorType
+from hetero.spiking.build import build
 from hetero.spiking.network import Network
 from hetero.spiking.quantize import quantize_loihi
 
@@ -31,6 +34,14 @@ def in_arithmetic(net: Network, devices: Sequence[str], asked: str | None) -> tu
         made = quantize_loihi(net)
         return made.network, f"loihi arithmetic, made from float32 by quantize_loihi:\n{made}"
     return net, f"{wanted} arithmetic"
+
+
+def rebuilt(net: Network, graph: Graph, record: bool = False) -> Graph:
+    """The network as a graph, for any number of steps; one that learns for those of the graph that it was read from."""
+    steps = "time"
+    if any(layer.kind.learns for layer in net.layers.values()):
+        steps = concrete(next(iter(graph.input_types.values())).known[:1], f"{net.name}, which learns,")[0]
+    return build(net, steps=steps, record=record)
 
 
 def fitting(feed: Mapping[str, Array], types: Mapping[str, TensorType]) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from hetero.chip import Bill, Mapped, Run, load_chip, map_network, run_graph
 from hetero.chip.chip import SHIPPED
 from hetero.chip.mapping import Placed
-from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic
+from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic, rebuilt
 from hetero.cli.common import (
     Dt,
     Inputs,
@@ -30,7 +30,6 @@ from hetero.cli.profiles import text
 from hetero.execute import check_feed
 from hetero.graph.ir import Graph, bind_sizes
 from hetero.profile.quantity import Interval, given
-from hetero.spiking.build import build
 from hetero.spiking.read import read
 
 Net = Annotated[Path, typer.Argument(help="A .nir network, or a graph that graph.save wrote.", metavar="NET")]
@@ -58,8 +57,9 @@ def map(
 
     Example: hetero map net.hetero --chip loihi --input x=spikes.npy
     """
-    network, said = in_arithmetic(read(load_model(net, dt, rule)), [], arithmetic)
-    graph = build(network)
+    given = load_model(net, dt, rule)
+    network, said = in_arithmetic(read(given), [], arithmetic)
+    graph = rebuilt(network, given)
     mapped = map_network(network, load_chip(chip))
     asked = bool(input) or random is not None
     run = _run(graph, mapped, _feed(graph, input, random, size)) if asked and mapped.fits else None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic
+from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic, rebuilt
 from hetero.cli.common import (
     Dt,
     Inputs,
@@ -30,7 +30,6 @@ from hetero.errors import GraphError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.spiking.build import build
 from hetero.spiking.read import read
 
 Backend = Annotated[
@@ -95,7 +94,7 @@ def _spiking(graph: Graph, backend: str | None, arithmetic: str | None) -> tuple
     if arithmetic is None and device_of(backend).backend != "lava":
         return graph, ""
     net, said = in_arithmetic(read(graph), [device_of(backend).name], arithmetic)
-    return build(net), said
+    return rebuilt(net, graph), said
 
 
 def _report(device: str, seconds: float, outs: dict[str, Array], did: Stats, written: dict[str, str]) -> dict[str, Any]:

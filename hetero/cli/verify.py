@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic
+from hetero.cli.arithmetic import Arithmetic, fitting, in_arithmetic, rebuilt
 from hetero.cli.common import Dt, Inputs, Json, Model, Rule, console, gather_inputs, load_model, print_json
+from hetero.dim import concrete
 from hetero.errors import GraphError, HeteroError
 from hetero.graph.ir import Graph
 from hetero.op import Array
 from hetero.select import device_of
-from hetero.spiking.build import build
 from hetero.spiking.network import Network
 from hetero.spiking.read import read
 from hetero.spiking.verify import Verdict, compare
@@ -46,7 +46,7 @@ def verify(
         raise GraphError(f"--on {on} names one device", hint="--on numpy,opencl compares two")
     graph = load_model(model, dt, rule)
     net, said = in_arithmetic(read(graph), names, arithmetic)
-    recorded = build(net, record=True)
+    recorded = rebuilt(net, graph, record=True)
     feed = _feed(recorded, input, random, steps, activity)
     verdicts, failed = _verdicts(net, recorded, feed, names)
     if json:
@@ -62,7 +62,9 @@ def _feed(graph: Graph, given: list[str] | None, seed: int | None, steps: int, a
     if given or seed is None:
         return fitting(gather_inputs(graph, given, None, None), graph.input_types)
     rng = np.random.default_rng(seed)
-    shapes = {n: (steps, *(int(k) for k in t.known[1:])) for n, t in graph.input_types.items()}  # pyright: ignore[reportArgumentType]
+    first = {n: t.known[0] for n, t in graph.input_types.items()}
+    counts = {n: k if isinstance(k, int) else steps for n, k in first.items()}  # a network that learns has its own
+    shapes = {n: (counts[n], *concrete(t.known[1:], n)) for n, t in graph.input_types.items()}
     return {n: (rng.random(s) < activity).astype(graph.input_types[n].dtype) for n, s in shapes.items()}
 
 

@@ -131,4 +131,14 @@ def _quantized(layer: Layer) -> tuple[Layer, WeightError]:
     return replace(layer, op=f"{layer.op}_int8", parameters=parameters, attrs=attrs), error
 
 
-__all__ = ["QuantizedSynapses", "WeightError", "quantize_synapses"]
+def in_floats(layer: Layer) -> Layer:
+    """The layer with weights of floats that one with weights of a byte stands for; any other as it is."""
+    op = layer.op.removesuffix("_int8")
+    if op == layer.op:
+        return layer
+    scale = RULES[op][1](layer, layer.parameters["scale"])
+    parameters = {k: v for k, v in layer.parameters.items() if k != "scale"}
+    return replace(layer, op=op, parameters=parameters | {"weight": layer.parameters["weight"] * scale})
+
+
+__all__ = ["QuantizedSynapses", "WeightError", "in_floats", "quantize_synapses"]

@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hetero.cli.app import app
+from hetero.spiking.build import build
+from hetero.testing.spiking_learning import random_learning
 
 NET = Path(__file__).parent.parent / "data" / "nir" / "lif_norse.nir"
 HOW = ["--dt", "1e-4", "--rule", "euler"]
@@ -65,3 +67,13 @@ def test_what_cannot_be_compared_is_refused(spikes: str, tmp_path: Path) -> None
 def test_help_has_an_example() -> None:
     out = invoke("verify", "--help")
     assert "hetero verify net.nir" in out
+
+
+def test_a_network_that_learns_keeps_its_steps(tmp_path: Path) -> None:
+    net, _ = random_learning(4)
+    build(net, steps=30).save(str(tmp_path / "net.hetero"))
+    out = invoke("verify", str(tmp_path / "net.hetero"), "--random", "0", "--on", "numpy,opencl")
+    assert "identical" in out
+    said = CliRunner().invoke(app, ["map", str(tmp_path / "net.hetero"), "--chip", "loihi"])
+    assert said.exit_code != 0
+    assert "learns, and virtual chips do not" in str(said.exception)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import hetero as ht
+from hetero.chip import load_chip, map_network
 from hetero.errors import GraphError
 from hetero.graph.ir import Graph
 from hetero.spiking.build import build
+from hetero.spiking.int8 import in_floats
 from hetero.spiking.network import Edge, Layer, Network
 from hetero.spiking.read import read
 from hetero.spiking.stages import staged
@@ -112,3 +115,13 @@ def test_what_has_no_weights_of_a_byte_is_refused() -> None:
 def test_kernels_keep_weights_in_one_byte() -> None:
     rng = np.random.default_rng(0)
     assert stored(rng.integers(-127, 128, 50).astype(np.int32)).dtype == np.int8
+
+
+def test_chips_take_weights_of_one_byte_by_what_they_stand_for() -> None:
+    made = ht.quantize_synapses(convolved(5)).network
+    plain = replace(made, layers={n: in_floats(layer) for n, layer in made.layers.items()}).check()
+    small, large = (map_network(n, load_chip("spinnaker2")) for n in (made, plain))
+    assert small.synapses == large.synapses > 0
+    assert (small.reach != large.reach).nnz == 0
+    weights = zip(small.layers, large.layers, strict=True)
+    assert all(np.array_equal(a.population.weight, b.population.weight) for a, b in weights)
