@@ -1,4 +1,4 @@
-"""`hetero convert`: a ReLU network as a spiking one, and how well that does."""
+"""`hetero convert`: a ReLU network as a spiking one, and how well that does; any graph as an ONNX model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hetero.cli.common import Json, Model, console, load_model, print_json
+from hetero.cli.common import Dt, Json, Model, Rule, console, load_model, print_json
 from hetero.errors import GraphError
 from hetero.op import Array
 
 if TYPE_CHECKING:
     from hetero.convert.snn import Converted
+    from hetero.graph.ir import Graph
     from hetero.report.converted import Report
 
 SHARE = 5  # one in so many samples is for calibration, where no number is given
@@ -26,10 +27,11 @@ SHARE = 5  # one in so many samples is for calibration, where no number is given
 def convert(
     model: Model,
     data: Annotated[
-        Path, typer.Option("--data", metavar="FILE.npz", help="Samples x (n, ...), and classes y (n,) if known.")
-    ],
+        Path | None,
+        typer.Option("--data", metavar="FILE.npz", help="Samples x (n, ...), and classes y (n,) if known."),
+    ] = None,
     to: Annotated[
-        str, typer.Option("--to", help="What it becomes: snn, or loihi: the same in Loihi's integers.")
+        str, typer.Option("--to", help="What it becomes: snn; loihi, the same in Loihi's integers; onnx.")
     ] = "snn",
     steps: Annotated[int, typer.Option(min=1, help="Time steps of an inference.")] = 64,
     percentile: Annotated[float, typer.Option(help="Of the activations: the threshold.")] = 99.9,
@@ -43,8 +45,12 @@ def convert(
         str, typer.Option(metavar="NAME|FILE.toml", help="The device that pays for the original.")
     ] = "server-cpu",
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.hetero", help="Write the network: (time, batch, ...) in and out.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the network: .hetero, (time, batch, ...) in and out; of onnx, .onnx."),
     ] = None,
+    opset: Annotated[int, typer.Option(help="Of --to onnx: 13 to 23.")] = 21,
+    dt: Dt = None,
+    rule: Rule = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")] = None,
     json: Json = False,
 ) -> None:
@@ -54,13 +60,20 @@ def convert(
 
     With --to loihi the network is one that lava and the chips run: spikes in and out, neurons that reset to zero.
 
+    With --to onnx any graph becomes an ONNX model: hetero convert net.hetero --to onnx --output net.onnx --opset 17
+
     Example: hetero convert model.onnx --to snn --data calib.npz --steps 64 --report r.html --output net.hetero
     """
     from hetero.convert.snn import to_snn
 
-    if to not in ("snn", "loihi"):
-        raise GraphError(f"there is no --to {to!r}", hint="--to snn, or --to loihi")
-    graph = load_model(model)
+    if to not in ("snn", "loihi", "onnx"):
+        raise GraphError(f"there is no --to {to!r}", hint="--to snn, --to loihi or --to onnx")
+    graph = load_model(model, dt, rule)
+    if to == "onnx":
+        _to_onnx(graph, output, opset, {"--data": data, "--report": report}, json)
+        return
+    if data is None:
+        raise GraphError(f"--to {to} wants --data FILE.npz", hint="numpy.savez('calib.npz', x=x, y=y)")
     x, y = _samples(data)
     mine = _chosen(len(x), calibrate)
     options: dict[str, Any] = {"steps": steps, "percentile": percentile, "per": per, "loihi": to == "loihi"}
@@ -86,6 +99,18 @@ def convert(
     out.print(str(found), markup=False, soft_wrap=True)
     for path in written.values():
         out.print(f"written: {path}", markup=False, soft_wrap=True)
+
+
+def _to_onnx(graph: Graph, output: Path | None, opset: int, beside: dict[str, Path | None], json: bool) -> None:
+    given = [name for name, value in beside.items() if value is not None]
+    if given or output is None:
+        wrong = f"does not go with {', '.join(given)}" if given else "wants --output FILE.onnx"
+        raise GraphError(f"--to onnx {wrong}", hint="hetero convert MODEL --to onnx --output model.onnx")
+    graph.to_onnx(str(output), opset=opset)
+    if json:
+        print_json({"written": {"network": str(output)}, "opset": opset})
+    else:
+        console().print(f"written: {output}, opset {opset}", markup=False, soft_wrap=True)
 
 
 def _errors(made: Converted) -> list[dict[str, Any]] | None:

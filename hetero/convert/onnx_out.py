@@ -31,9 +31,8 @@ def to_onnx(graph: Graph, *, opset: int = USUAL) -> Any:
 
     if isinstance(opset, bool) or not OLDEST <= opset <= NEWEST:
         raise ModelError(f"there is no opset {opset!r}", hint=f"{OLDEST} to {NEWEST}")
-    plain = decompose(graph, lambda node, types, outs: takes(node, opset))
-    model = Model(opset, rule_of)
-    writer = Writer(model)
+    model = Model(opset, rule_of, lambda g: decompose(g, lambda node, types, outs: takes(node, opset)))
+    plain, writer = model.plain(graph), Writer(model)
     writer.names = {p.value: model.fresh(p.name) for p in plain.inputs}
     model.taken.update(p.name for p in plain.outputs)
     _sizes(writer, plain)

@@ -293,7 +293,7 @@ def _body(s: Site, graph: Graph, inputs: Sequence[str], name: str, own: int) -> 
     from onnx import helper
 
     model = s.writer.model
-    inner = Writer(model)
+    graph, inner = model.plain(graph), Writer(model)
     inner.names = {p.value: model.fresh(p.name) if k < own else inputs[k] for k, p in enumerate(graph.inputs)}
     ports = [value_info(inner.names[p.value], graph.types[p.value]) for p in graph.inputs[:own]]
     outs: list[Any] = []
@@ -320,7 +320,7 @@ def _cond(s: Site) -> tuple[str, ...]:
 
 def _fused(s: Site) -> tuple[str, ...]:
     """A region is its nodes."""
-    body: Graph = s.attrs["body"]
+    body = s.writer.model.plain(s.attrs["body"])
     inner = Writer(s.writer.model)
     inner.names = {p.value: n for p, n in zip(body.inputs, s.ins, strict=True)}
     made = inner.write(body)

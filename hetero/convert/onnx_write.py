@@ -80,8 +80,9 @@ def tensor_dtype(dtype: DType) -> int:
 class Model:
     """What all graphs of one model share: names, weights, open sizes, and what is wrong with it."""
 
-    def __init__(self, opset: int, rule_of: Callable[[Node], Rule | None]) -> None:
+    def __init__(self, opset: int, rule_of: Callable[[Node], Rule | None], plain: Callable[[Graph], Graph]) -> None:
         self.opset, self.rule_of = opset, rule_of
+        self.plain = plain  # a graph with what has no form of its own taken apart
         self.initializers: dict[str, Array] = {}
         self.taken: set[str] = set()
         self.wrong: list[str] = []

@@ -148,7 +148,7 @@ def _neuron_faults(layer: Layer) -> list[str]:
     if layer.start:
         wrong.append("a state that does not start at zero")
     if a["reset"] == "subtract":
-        wrong.append("reset by subtraction")
+        wrong.append("reset by subtraction (hetero.to_snn(..., loihi=True) makes neurons that reset to zero)")
     left = np.zeros(1) if a["reset"] == "zero" else p["v_reset"]
     if a["reset"] != "subtract" and not np.allclose(left, rest):
         wrong.append("v_reset differs from v_leak, and Loihi resets to rest")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from typer.testing import Result
@@ -47,3 +48,17 @@ def test_diff_and_plan_take_dt_and_rule(call: Call) -> None:
 
 def test_dt_is_for_nir_files_only(call: Call, model: Path) -> None:
     assert "are for .nir files" in str(call("graph", model, "--dt", 1e-4).exception)
+
+
+def test_a_spiking_network_becomes_an_onnx_model(call: Call, tmp_path: Path) -> None:
+    import onnxruntime
+
+    how = ("--dt", 1e-4, "--rule", "exact")
+    result = call("convert", NET, *how, "--to", "onnx", "--output", tmp_path / "net.onnx", "--opset", 17)
+    assert result.exit_code == 0, result.exception
+    x = np.loadtxt(NET.with_name("lif_lava_loihi_fixed.csv"), delimiter=",", dtype=np.float32)[:, :1]
+    session: Any = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    (made,) = session.run(None, {"input": x})
+    assert np.flatnonzero(made).tolist() == [460, 510, 710, 760]
+    assert "wants --output" in str(call("convert", NET, *how, "--to", "onnx").exception)
+    assert "wants --data" in str(call("convert", NET, *how).exception)
