@@ -207,10 +207,13 @@ def _widened(s: Site, rule: Rule) -> tuple[str, ...]:
     op, dtype = s.node.op, s.types[0].dtype if s.types else None
     if op.name in LOGICAL and all(t.dtype.kind == "b" for t in s.types):
         return (s(LOGICAL[op.name], *s.ins),)
-    wide = None
-    if dtype is not None and (op.kind in ("elementwise", "reduction") or op.name in ALSO_WIDER):
-        wide = _legal(s, dtype)
-    if dtype is None or wide is None or wide == dtype:
+    allowed = _allowed(s)
+    widens = op.kind in ("elementwise", "reduction") or op.name in ALSO_WIDER
+    fits = dtype is None or not allowed or _type_text(dtype) in allowed
+    if not fits and op.kind == "compute" and not widens:
+        raise RefusedError(f"ONNX's {op.onnx} takes no {s.types[0].dtype.name}")
+    wide = None if fits or dtype is None or not widens else _wider(dtype, allowed)
+    if dtype is None or wide is None:
         made = rule(s)
         return (made,) if isinstance(made, str) else made
     mine = [t.dtype == dtype for t in s.types]
@@ -223,21 +226,25 @@ def _widened(s: Site, rule: Rule) -> tuple[str, ...]:
     return tuple(s.cast(n, t.dtype) if b else n for n, t, b in zip(names, s.outs, back, strict=True))
 
 
-def _legal(s: Site, dtype: DType) -> DType | None:
-    """The dtype itself if the op's operator takes it, else the first wider one that it takes."""
+def _allowed(s: Site) -> frozenset[str]:
+    """The types that the op's operator takes as its first input; none where no single operator decides."""
     from onnx import defs
 
     name = BASIS.get(s.node.op.name, s.node.op.onnx)
     if not name or not defs.has(name):
-        return None
+        return frozenset()
     try:
         schema = defs.get_schema(name, s.opset)
     except defs.SchemaError:
-        return None
+        return frozenset()
     first = schema.inputs[0].type_str
-    allowed = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == first), [])
-    candidates = [dtype, *(np.dtype(w) for w in WIDER)]
-    return next((d for d in candidates if _type_text(d) in allowed and np.can_cast(dtype, d, "safe")), None)
+    found = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == first), ())
+    return frozenset(found)
+
+
+def _wider(dtype: DType, allowed: frozenset[str]) -> DType | None:
+    wide = (np.dtype(w) for w in WIDER)
+    return next((d for d in wide if _type_text(d) in allowed and np.can_cast(dtype, d, "safe")), None)
 
 
 def _type_text(dtype: DType) -> str:

@@ -20,6 +20,8 @@ from hetero.errors import HeteroError, ModelError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph
 from hetero.op import OPS, Array, Op, Sample, TensorType, arguments
+from hetero.spiking.build import build
+from hetero.testing.spiking import random_loihi
 
 OPSETS = (13, 21)
 DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64, dt.uint8, dt.bool_)
@@ -161,6 +163,23 @@ def test_a_loop_and_a_branch(reverse: bool) -> None:
         assert all(same(a, w) for a, w in zip(session.run(None, feed), wanted, strict=True))
         back = from_onnx(model.SerializeToString()).evaluate(*feed.values())
         assert all(same(a, w) for a, w in zip(back, wanted, strict=True))
+
+
+def test_spiking_networks_in_integers_run_on_onnx_runtime_bit_for_bit() -> None:
+    values = 0
+    for seed in range(10):
+        net, spikes = random_loihi(seed)
+        graph = build(net, steps=len(next(iter(spikes.values()))), record=True)
+        if any(layer.op == "synapse_conv" for layer in net.layers.values()):
+            with pytest.raises(ModelError, match="ONNX's Conv takes no int32"):
+                to_onnx(graph)
+            continue
+        session: Any = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString())
+        wanted = graph.run(spikes, device="numpy")
+        for name, made in zip(wanted, session.run(None, spikes), strict=True):
+            assert np.array_equal(made, wanted[name]), (seed, name)
+            values += made.size
+    assert values > 10_000
 
 
 @pytest.mark.parametrize("light", ["light_shufflenet", "light_densenet121"])
