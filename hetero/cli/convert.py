@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hetero.graph.ir import Graph
     from hetero.report.converted import Report
 
+KINDS = ("snn", "loihi", "integers", "onnx")
 SHARE = 5  # one in so many samples is for calibration, where no number is given
 
 
@@ -31,7 +32,7 @@ def convert(
         typer.Option("--data", metavar="FILE.npz", help="Samples x (n, ...), and classes y (n,) if known."),
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", help="What it becomes: snn; loihi, the same in Loihi's integers; onnx.")
+        str, typer.Option("--to", help="snn; loihi: in Loihi's integers; integers: of a few bits; onnx.")
     ] = "snn",
     steps: Annotated[int, typer.Option(min=1, help="Time steps of an inference.")] = 64,
     percentile: Annotated[float, typer.Option(help="Of the activations: the threshold.")] = 99.9,
@@ -40,7 +41,12 @@ def convert(
         int | None,
         typer.Option(metavar="N", help="Samples for thresholds (default: one in five); the rest is the test."),
     ] = None,
-    chip: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="The chip that pays for events.")] = "loihi",
+    chip: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="The chip that pays for events, or whose bits it is put into.")
+    ] = "loihi",
+    bits: Annotated[
+        int | None, typer.Option(help="Of --to integers: of an activation (default: the most of the chip).")
+    ] = None,
     profile: Annotated[
         str, typer.Option(metavar="NAME|FILE.toml", help="The device that pays for the original.")
     ] = "server-cpu",
@@ -60,14 +66,16 @@ def convert(
 
     With --to loihi the network is one that lava and the chips run: spikes in and out, neurons that reset to zero.
 
+    With --to integers it is a network of a few bits in one step, for --chip akida1, akida2 or northpole.
+
     With --to onnx any graph becomes an ONNX model: hetero convert net.hetero --to onnx --output net.onnx --opset 17
 
     Example: hetero convert model.onnx --to snn --data calib.npz --steps 64 --report r.html --output net.hetero
     """
     from hetero.convert.snn import to_snn
 
-    if to not in ("snn", "loihi", "onnx"):
-        raise GraphError(f"there is no --to {to!r}", hint="--to snn, --to loihi or --to onnx")
+    if to not in KINDS:
+        raise GraphError(f"there is no --to {to!r}", hint=f"--to {', --to '.join(KINDS)}")
     graph = load_model(model, dt, rule)
     if to == "onnx":
         _to_onnx(graph, output, opset, {"--data": data, "--report": report}, json)
@@ -76,6 +84,14 @@ def convert(
         raise GraphError(f"--to {to} wants --data FILE.npz", hint="numpy.savez('calib.npz', x=x, y=y)")
     x, y = _samples(data)
     mine = _chosen(len(x), calibrate)
+    if to == "integers":
+        from hetero.cli.integers import Samples, to_integers
+
+        if report is not None:
+            raise GraphError("--to integers writes no --report", hint="what it loses is printed, or --json")
+        test = Samples(x[mine], x[~mine], None if y is None else y[~mine])
+        to_integers(graph, test, chip, bits, {"percentile": percentile, "per": per}, output, json)
+        return
     options: dict[str, Any] = {"steps": steps, "percentile": percentile, "per": per, "loihi": to == "loihi"}
     made = to_snn(graph, x[mine], **options)
     found = _report(made, x[~mine], None if y is None else y[~mine], chip, profile)

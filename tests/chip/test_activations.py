@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -379,3 +380,23 @@ def test_a_lie_about_widths_is_refused(old: str, new: str, said: str) -> None:
     assert old in text
     with pytest.raises(ProfileError, match=said):
         read_chip_text(text.replace(old, new, 1))
+
+
+def test_the_command_puts_a_network_into_the_bits_of_a_chip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from hetero.cli.app import app
+
+    graph, _, x, y = digits()
+    graph.save(str(tmp_path / "net.hetero"))
+    np.savez(tmp_path / "calib.npz", x=x, y=y)
+    files = [str(tmp_path / "net.hetero"), "--data", str(tmp_path / "calib.npz"), "--to", "integers"]
+    out = str(tmp_path / "out.hetero")
+    app(["convert", *files, "--chip", "akida1", "--bits", "2", "--output", out, "--json"], standalone_mode=False)
+    said = json.loads(capsys.readouterr().out)
+    assert said["fits"]
+    assert said["bits"] == 2
+    assert said["accuracy"]["original"] - 0.05 < said["accuracy"]["integers"] < 1
+    codes = np.zeros((1, 3, 64), np.int32)
+    made = [ht.Graph.load(out).run({"x": codes}, device=d) for d in ("numpy:0", "chip:4")]
+    assert all(np.array_equal(a, b) for a, b in zip(made[0].values(), made[1].values(), strict=True))
+    with pytest.raises(GraphError, match="loihi has no quantized_relu"):
+        app(["convert", *files], standalone_mode=False)
