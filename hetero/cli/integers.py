@@ -55,7 +55,7 @@ def _made(
     """With the bits of the chip: the most that it has, unless fewer are asked for; inputs that a layer for images reads
     have more."""
     most, weight = chip.limit("activation_bits") or MOST_BITS, chip.limit("weight_bits") or MOST_BITS
-    given = {"bits": most if bits is None else bits, "weight_bits": weight, **thresholds}
+    given: dict[str, Any] = {"bits": most if bits is None else bits, "weight_bits": weight, **thresholds}
     made = quantize_activations(graph, calibration, **given, input_bits=most)
     wide = min((top.bit_length() for _, top in input_tops(made.network, chip)), default=most)
     return made if wide <= most else quantize_activations(graph, calibration, **given, input_bits=wide)
