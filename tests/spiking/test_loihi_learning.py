@@ -120,7 +120,7 @@ class ByHand:
         return max(low, min(high, floor(total / 128) + (r < total / 128 % 1)))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_weights_and_traces_are_those_computed_one_by_one(seed: int) -> None:
     net, inputs = random_learning(seed)
     made = run(build(net, steps=len(inputs["spikes"]), record=True), inputs, "numpy")
@@ -196,7 +196,7 @@ def test_random_rules_use_every_variable() -> None:
 # -- the network and its graph --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_network_is_found_again_in_its_graph(seed: int, tmp_path: Path) -> None:
     net, inputs = random_learning(seed)
     steps = len(inputs["spikes"])
