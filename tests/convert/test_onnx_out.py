@@ -31,7 +31,7 @@ NO_FORM = {
     "permutation", "normal",
 }  # fmt: skip
 COARSE = {"batch_norm", "group_norm"}  # epsilon is float32 in a file, and ONNX Runtime computes these in float32
-WIDE = {"prod"}  # integer overflow: a runtime may multiply in another order, or dtype
+RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -71,15 +71,27 @@ def same(a: Any, b: Array, coarse: bool = False) -> bool:
 
 
 def on_runtime(model: Any, arrays: tuple[Array, ...]) -> list[Any] | None:
-    """What ONNX Runtime gives; None where it has no kernel for these dtypes, or refuses to divide by zero."""
+    """What ONNX Runtime gives; None where it has no kernel for these dtypes."""
     try:
         session: Any = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         names = {i.name for i in session.get_inputs()}
         return session.run(None, {f"x{k}": a for k, a in enumerate(arrays) if f"x{k}" in names})
     except Exception as e:
-        if "NOT_IMPLEMENTED" in str(e) or "Integer modulo by zero" in str(e) or "Integer division by zero" in str(e):
+        if "NOT_IMPLEMENTED" in str(e):
             return None
         raise
+
+
+def undecided(graph: Graph, arrays: tuple[Array, ...]) -> bool:
+    """Whether ONNX leaves open what comes out: integers by zero, shifts by less than nothing, products that overflow.
+    And ONNX Runtime 1.23, the last for Python 3.10, counts cells beyond the pads where a window is cut at the end."""
+    node = graph.nodes[0]
+    integer = arrays[0].dtype.kind in "iu"
+    if node.op.name == "avg_pool":
+        return RUNTIME <= (1, 23) and node.attrs["ceil"] and node.attrs["count_include_pad"]
+    if node.op.name in ("floor_divide", "remainder", "fmod"):
+        return integer and not arrays[1].all()
+    return integer and (node.op.name == "prod" or ("shift" in node.op.name and bool((arrays[1] < 0).any())))
 
 
 def written(graph: Graph, opset: int) -> tuple[Any, str]:
@@ -99,8 +111,8 @@ def test_an_op_says_the_same_in_onnx(name: str, opset: int) -> None:
         if model is None:
             assert (opset < max(OPSETS) and "wants opset" in refusal) or "boxes of float64" in refusal, refusal
             continue
-        ran = on_runtime(model, arrays)
-        if ran is not None and not (name in WIDE and wanted[0].dtype.kind in "iu"):
+        ran = None if undecided(graph, arrays) else on_runtime(model, arrays)
+        if ran is not None:
             assert all(same(a, w, name in COARSE) for a, w in zip(ran, wanted, strict=True)), (name, arrays[0].dtype)
         if any(t.shape is None for t in graph.output_types.values()):
             continue  # what depends on values is read back as a node that waits for them
@@ -120,7 +132,7 @@ def test_most_ops_run_on_onnx_runtime() -> None:
     ran = 0
     for name in sorted(set(OPS) - NO_FORM):
         graph, arrays, _ = (cases(OPS[name]) or [(None, (), ())])[0]
-        ran += graph is not None and on_runtime(to_onnx(graph), arrays) is not None
+        ran += graph is not None and not undecided(graph, arrays) and on_runtime(to_onnx(graph), arrays) is not None
     assert ran > 120
 
 
