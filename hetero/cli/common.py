@@ -59,6 +59,14 @@ def load_model(path: Path, dt: float | None = None, rule: str | None = None) -> 
     return load(path)
 
 
+def save_graph(graph: Graph, path: Path) -> None:
+    """`graph.save`, its refusal by the system as a GraphError."""
+    try:
+        graph.save(str(path))
+    except OSError as e:
+        raise GraphError(f"cannot write {path}: {e}", hint="choose a folder that can be written to") from e
+
+
 def gather_inputs(graph: Graph, given: list[str] | None, seed: int | None, sizes: list[str] | None) -> dict[str, Array]:
     """Arrays from files, and random ones for the rest when there is a seed."""
     arrays = dict(_from_file(graph, text) for text in given or [])

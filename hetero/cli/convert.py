@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hetero.cli.common import Dt, Json, Model, Rule, console, load_model, print_json
+from hetero.cli.common import Dt, Json, Model, Rule, console, load_model, print_json, save_graph
 from hetero.errors import GraphError
 from hetero.op import Array
 
@@ -97,7 +97,7 @@ def convert(
     found = _report(made, x[~mine], None if y is None else y[~mine], chip, profile)
     written: dict[str, str] = {}
     if output is not None:
-        _save(made, output)
+        save_graph(made.build(steps="time"), output)
         written["network"] = str(output)
     if report is not None:
         found.save(report)
@@ -172,10 +172,3 @@ def _report(made: Converted, x: Array, y: Array | None, chip: str, profile: str)
             progress.update(task, completed=done, total=total)
 
         return made.report(x, y, chip=chip, profile=profile, progress=tell)
-
-
-def _save(made: Converted, path: Path) -> None:
-    try:
-        made.build(steps="time").save(str(path))
-    except OSError as e:
-        raise GraphError(f"cannot write {path}: {e}", hint="choose a folder that can be written to") from e

@@ -8,7 +8,7 @@ from typing import Any
 
 from hetero.chip import Chip, Mapped, load_chip, map_network
 from hetero.chip.widths import input_tops
-from hetero.cli.common import console, print_json
+from hetero.cli.common import console, print_json, save_graph
 from hetero.convert.activations import QuantizedActivations, quantize_activations
 from hetero.errors import GraphError
 from hetero.graph.ir import Graph
@@ -42,7 +42,7 @@ def to_integers(
     right = wanted if data.y is None else data.y
     accuracy = {"original": float((wanted == right).mean()), "integers": float((given == right).mean())}
     if output is not None:
-        _save(made.build(), output)
+        save_graph(made.build(), output)
     if json:
         print_json(_report(made, mapped, accuracy, len(data.x), data.y is not None, output))
     else:
@@ -59,13 +59,6 @@ def _made(
     made = quantize_activations(graph, calibration, **given, input_bits=most)
     wide = min((top.bit_length() for _, top in input_tops(made.network, chip)), default=most)
     return made if wide <= most else quantize_activations(graph, calibration, **given, input_bits=wide)
-
-
-def _save(graph: Graph, path: Path) -> None:
-    try:
-        graph.save(str(path))
-    except OSError as e:
-        raise GraphError(f"cannot write {path}: {e}", hint="choose a folder that can be written to") from e
 
 
 def _report(

@@ -183,6 +183,7 @@ def _on_loihi(
     most = snn_loihi.most_of(floats.prepare(samples, device))
     readout = snn_loihi.readout_of(floats.original(samples, device))
     some = samples[:: -(-len(samples) // CORRECTED)]
+    wanted = floats.activations(some, device)
     corrections: dict[str, float] = {}
     while True:  # a layer's spikes depend on the corrections before it
         walk = Walk(plain, thresholds, snn_loihi.STYLE, most, readout, dict(corrections)).run()
@@ -194,7 +195,7 @@ def _on_loihi(
         if name is None:
             return made
         said = made.run(some, device=device).counts[name] / steps * made.worth[name]
-        corrections[name] = snn_loihi.correction(said, made.activations(some, device)[name])
+        corrections[name] = snn_loihi.correction(said, wanted[name])
 
 
 def _refuse(graph: Graph, walk: Walk) -> None:
