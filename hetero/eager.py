@@ -15,7 +15,7 @@ from hetero.dtype import DType, weak
 from hetero.errors import AxisError, BackendError, ShapeError
 from hetero.op import Array, Op, TensorType
 from hetero.operators import HOST, install
-from hetero.select import device_of
+from hetero.select import device_of, on_host
 from hetero.spi import Buffer, Device
 from hetero.tensor import Operand, Tensor, apply
 
@@ -36,7 +36,7 @@ def _host() -> Device:
 
 def place(array: Array, device: Device) -> Tensor:
     """A tensor of `array` on `device`. A host tensor shares the array, which must not be written to afterwards."""
-    if device.name == HOST or device.backend == "auto":  # auto plans graphs; tensors stay on the host
+    if on_host(device):
         return HostTensor.of(array)
     type = TensorType(array.shape, dt.check(array.dtype))
     return DeviceTensor(_execute().upload(array, device), type, device)

@@ -15,7 +15,7 @@ from hetero.errors import BackendError, DTypeError, GraphError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, bind_sizes, canonical
 from hetero.op import Array, Attrs, Op, TensorType, Types
-from hetero.select import current_device, device_of
+from hetero.select import current_device, device_of, on_host
 from hetero.spi import Buffer, Device
 from hetero.stages import run_in_stages
 from hetero.transfer import download, upload
@@ -56,7 +56,7 @@ def _call_on_host(
     op: Op, buffers: Sequence[Buffer], types: Types, attrs: Attrs, device: Device, policy: str
 ) -> tuple[tuple[Buffer, ...], Types]:
     """An op whose output shape depends on values: by its reference, on the host."""
-    if not device.host:
+    if not on_host(device):
         reason = f"the shape of what {op.name} gives depends on the values"
         if policy == "error":
             raise BackendError(

@@ -60,3 +60,11 @@ def choose(names: Sequence[str]) -> Device:
     if len(wrong) == 1:
         raise wrong[0]
     raise BackendError("; ".join(e.problem for e in wrong), hint="; ".join(e.hint for e in wrong if e.hint))
+
+
+def on_host(device: Device) -> bool:
+    """Whether tensors of `device` are NumPy's own, and NumPy may do what no graph can: auto's stay on the host too.
+
+    Other devices whose buffers are arrays (`Device.host`) are not meant: that NumPy works for them is a fallback.
+    """
+    return device.backend in ("numpy", "auto")

@@ -22,6 +22,7 @@ from hetero.graph.build import compact
 from hetero.graph.ir import Graph, Node, Port, bind_sizes, canonical
 from hetero.graph.specialize import needs, specialize
 from hetero.op import Array, TensorType
+from hetero.select import on_host
 from hetero.spi import Device
 from hetero.transfer import download, upload
 
@@ -213,7 +214,7 @@ def _run_dynamic(
             continue
         if not all(i in have for i in node.inputs):
             continue
-        if not device.host:
+        if not on_host(device):
             reason = "the shape of its result depends on the values"
             if policy == "error":
                 raise BackendError(f"{device} cannot run {node.label}: {reason}", hint="HETERO_FALLBACK=allow")

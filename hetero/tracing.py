@@ -27,7 +27,7 @@ from hetero.errors import DTypeError, GraphError, ShapeError
 from hetero.graph.build import Builder, Ref
 from hetero.graph.ir import Graph
 from hetero.op import OPS, Array, Op, TensorType
-from hetero.select import current_device
+from hetero.select import current_device, on_host
 from hetero.spi import Device
 from hetero.tensor import Tensor, apply
 
@@ -295,11 +295,11 @@ def _buffer(x: Any, device: Device) -> Any:
     if isinstance(x, DeviceTensor):
         return x._buffer
     moved = place(np.array(x), device)  # a NumPy array: copied, so that later changes to it do not show
-    return moved._array if device.host else moved._buffer  # pyright: ignore[reportAttributeAccessIssue]
+    return moved._array if on_host(device) else moved._buffer  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _tensor(buffer: Any, type: TensorType, device: Device) -> Tensor:
-    return HostTensor.of(buffer) if device.host else DeviceTensor(buffer, type, device)
+    return HostTensor.of(buffer) if on_host(device) else DeviceTensor(buffer, type, device)
 
 
 # -- control flow -------------------------------------------------------------------------------------------

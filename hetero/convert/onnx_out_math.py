@@ -52,10 +52,7 @@ def _expm1(s: Site) -> str:
 
 
 def _trunc(s: Site) -> str:
-    if not _is_float(s):
-        return same(s)
-    (x,) = s.ins
-    return s("Where", s("Less", x, s.like(0)), s("Ceil", x), s("Floor", x))
+    return s("Mul", _unit(s, 0), s("Floor", s("Abs", s.ins[0]))) if _is_float(s) else same(s)
 
 
 def _rounding(name: str) -> Rule:
@@ -92,9 +89,16 @@ def _signbit(s: Site) -> str:
     return _negative_sign(s, 0)
 
 
+def _unit(s: Site, k: int) -> str:
+    """1 with the sign of input k, zeros' own signs included; NaN of NaN. A Where may lose the sign of a zero"""
+    x = s.ins[k]
+    return s("Sign", s("Add", s("Sign", x), s("Sign", s("Reciprocal", x))))
+
+
 def _copysign(s: Site) -> str:
-    size = s("Abs", s.ins[0])
-    return s("Where", _negative_sign(s, 1), s("Neg", size), size)
+    one = s.like(1)
+    unit = s("Where", s("IsNaN", s.ins[1]), one, _unit(s, 1))
+    return s("Mul", s("Abs", s.ins[0]), unit)
 
 
 def _not_equal(s: Site) -> str:
