@@ -123,11 +123,23 @@ def _fmod(s: Site) -> str:
 def _floor_divide(s: Site) -> str:
     """Of floats from the remainder too: the quotient itself is rounded, and may round up to the next whole number"""
     x, y = s.ins
-    whole = s("Div", s("Sub", x, _remainder(s)), y)
     if not _is_float(s):
-        return whole
+        return _floor_divide_integers(s)
+    whole = s("Div", s("Sub", x, _remainder(s)), y)
     bad = s("Equal", y, s.like(0))
     return s("Where", bad, s("Div", x, y), s("Round", whole))
+
+
+def _floor_divide_integers(s: Site) -> str:
+    """ONNX's rounds towards 0: one less where something remains and its sign is not that of the divisor"""
+    x, y = s.ins
+    whole = s("Div", x, y)
+    if s.types[0].dtype.kind == "u":
+        return whole
+    r, zero = s("Mod", x, y, fmod=1), s.like(0)
+    other = s("Xor", s("Less", r, zero), s("Less", y, zero))
+    less = s("And", other, s("Not", s("Equal", r, zero)))
+    return s("Sub", whole, s.cast(less, s.types[0].dtype))
 
 
 def _left_shift(s: Site) -> str:
