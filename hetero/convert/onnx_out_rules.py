@@ -8,7 +8,7 @@ from typing import Any
 from hetero import dtype as dt
 from hetero.convert.onnx_out_math import MATH
 from hetero.convert.onnx_write import RefusedError, Rule, Site, Writer, value_info
-from hetero.dim import Dim
+from hetero.dim import Dim, Shape, prod
 from hetero.graph.ir import Graph, Node
 
 FAR = 2**62  # beyond any size
@@ -18,7 +18,7 @@ def rule_of(node: Node) -> Rule | None:
     """The rule of a node, if it has one."""
     op = node.op
     if op.name in RULES:
-        return RULES[op.name]
+        return RULES[op.name] if len(node.inputs) <= _MOST_INPUTS.get(op.name, len(node.inputs)) else None
     return _named if op.onnx and not op.attrs else None
 
 
@@ -36,8 +36,11 @@ def _named(s: Site) -> str:
 # Operators that came later than opset 13. Composite ops are taken apart before.
 _SINCE = {
     "bitwise_and": 18, "bitwise_or": 18, "bitwise_xor": 18, "bitwise_invert": 18, "gelu": 20, "layer_norm": 17,
-    "rms_norm": 23, "group_norm": 21, "tril": 14, "triu": 14,
+    "rms_norm": 23, "group_norm": 21, "tril": 14, "triu": 14, "attention": 23,
 }  # fmt: skip
+
+# With more inputs an operator means something else. ONNX leaves open what a query gets that its mask lets see nothing.
+_MOST_INPUTS = {"attention": 3}
 
 # -- reductions -----------------------------------------------------------------------------------------------
 
@@ -250,6 +253,21 @@ def _with(name: str, *attributes: str, **names: str) -> Rule:
     return rule
 
 
+def _attention(s: Site) -> str:
+    """ONNX has (batch, heads, n, d): other leading axes become these two, and again what they were"""
+    a, given = s.attrs, {} if s.attrs["scale"] is None else {"scale": float(s.attrs["scale"])}
+    if s.types[0].rank == 4:
+        return s("Attention", *s.ins, is_causal=int(a["causal"]), **given)
+    ins = [s("Reshape", n, s.writer.shape(_four(t.known)), allowzero=1) for n, t in zip(s.ins, s.types, strict=True)]
+    made = s("Attention", *ins, is_causal=int(a["causal"]), **given)
+    return s("Reshape", made, s.writer.shape(s.outs[0].known), allowzero=1)
+
+
+def _four(shape: Shape) -> Shape:
+    """(*b, n, d) -> (1, prod(b), n, d)"""
+    return (1, prod(shape[:-2]), *shape[-2:])
+
+
 def _roi_align(s: Site) -> str:
     a, x, rois = s.attrs, s.ins[0], s.ins[1]
     where: dict[str, Any] = {}
@@ -283,6 +301,27 @@ def _boxes(s: Site) -> str:
         "NonMaxSuppression", *s.ins, s.constant([a["keep"]]), s.constant([a["overlap"]], "float32"), *least,
         center_point_box=int(a["centred"]),
     )  # fmt: skip
+
+
+# -- quantisation ----------------------------------------------------------------------------------------------
+
+
+def _codes(name: str) -> Rule:
+    """Opset 13 has bytes, and int32 where they come from; 19 scales of 16 bits; 21 the other codes, and blocks."""
+
+    def rule(s: Site) -> str:
+        code = s.types[-1].dtype if len(s.types) == 3 else s.types[0].dtype
+        if code.name not in ("int8", "uint8", "int32"):
+            s.since(25 if code.name in ("int2", "uint2") else 21, f"{name} with {code.name}")
+        if s.types[1].dtype != dt.float32:
+            s.since(19, f"{name} with a scale of {s.types[1].dtype.name}")
+        block = s.attrs["block"]
+        if block:
+            s.since(21, f"{name} in blocks")
+        axis = s.attrs["axis"] if s.types[1].rank else None
+        return s(name, *s.ins, axis=axis, block_size=block or None)
+
+    return rule
 
 
 # -- control --------------------------------------------------------------------------------------------------
@@ -342,5 +381,6 @@ RULES: dict[str, Rule] = MATH | {
     "rms_norm": _with("RMSNormalization", "axis", "epsilon"), "batch_norm": _with("BatchNormalization", "epsilon"),
     "group_norm": _with("GroupNormalization", "epsilon", groups="num_groups"), "det": _with("Det"),
     "roi_align": _roi_align, "max_roi_pool": _max_roi_pool, "deform_conv": _deform_conv, "non_max_suppression": _boxes,
-    "scan": _scan, "cond": _cond, "fused": _fused,
+    "quantize_linear": _codes("QuantizeLinear"), "dequantize_linear": _codes("DequantizeLinear"),
+    "attention": _attention, "scan": _scan, "cond": _cond, "fused": _fused,
 }  # fmt: skip

@@ -10,17 +10,9 @@ from hetero.convert.onnx_math import FLOAT8, convert
 from hetero.convert.onnx_nn import window
 from hetero.convert.onnx_tensor import dtype_of
 from hetero.graph.build import Ref
+from hetero.ops.quantize import CODES, bounds
 
 Ints = tuple[int, ...]
-
-
-def bounds(dtype: dt.DType) -> tuple[int, int]:
-    """Least and greatest value of an integer dtype, the narrow ones too."""
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        return int(info.min), int(info.max)
-    bits = int(dtype.name[-1])
-    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.name[0] == "i" else (0, (1 << bits) - 1)
 
 
 # -- granularity --------------------------------------------------------------------------------------------
@@ -28,23 +20,41 @@ def bounds(dtype: dt.DType) -> tuple[int, int]:
 
 def spread(n: Call, factor: Ref, x: Ref, axis: int, block: int) -> Ref:
     """A scale or zero point shaped to broadcast with x: one, one for each place on an axis, or one for each block."""
-    shape, rank = n.shape(factor), x.type.rank
+    found = granularity(n, factor, x, axis, block)
+    shape, rank, at = n.shape(factor), x.type.rank, found["axis"]
     if not shape or shape == (1,):
         return n.reshape(factor)
-    at = n.axis(axis, rank)
-    sizes = n.shape(x)
-    if len(shape) == 1 and not block:
-        n.only(shape[0] == sizes[at], f"{shape[0]} scales for axis {axis} of size {sizes[at]}")
+    if not found["block"]:
         return n.reshape(factor, *(shape[0] if i == at else 1 for i in range(rank)))
+    sizes = n.shape(x)
+    wide = n.reshape(factor, *shape[: at + 1], 1, *shape[at + 1 :])
+    wide = n.emit("broadcast_to", wide, shape=(*shape[: at + 1], block, *shape[at + 1 :]))
+    flat = n.reshape(wide, *shape[:at], shape[at] * block, *shape[at + 1 :])
+    return n.cut(flat, at, 0, sizes[at])
+
+
+def granularity(n: Call, scale: Ref, x: Ref, axis: int, block: int) -> dict[str, int]:
+    """`axis` and `block` as the ops have them; a scale that fits nothing is refused, as `spread` would."""
+    shape, rank = n.shape(scale), x.type.rank
+    if not shape or shape == (1,):
+        return {"axis": 0, "block": 0}
+    at = n.axis(axis, rank)
+    if len(shape) == 1 and not block:
+        size = n.size(x, at)
+        n.only(shape[0] == size, f"{shape[0]} scales for axis {axis} of size {size}")
+        return {"axis": at, "block": 0}
+    sizes = n.shape(x)
     n.only(len(shape) == rank and block > 0, f"scales of shape {shape} without a block_size")
     fits = all(
         s == (-(-size // block) if i == at else size) for i, (s, size) in enumerate(zip(shape, sizes, strict=True))
     )
     n.only(fits, f"scales of shape {shape} for {sizes} in blocks of {block} along axis {at}")
-    wide = n.reshape(factor, *shape[: at + 1], 1, *shape[at + 1 :])
-    wide = n.emit("broadcast_to", wide, shape=(*shape[: at + 1], block, *shape[at + 1 :]))
-    flat = n.reshape(wide, *shape[:at], shape[at] * block, *shape[at + 1 :])
-    return n.cut(flat, at, 0, sizes[at])
+    return {"axis": at, "block": block}
+
+
+def _shaped(n: Call, factor: Ref) -> Ref:
+    """A scale or zero point as the ops take it: of one number without an axis."""
+    return n.reshape(factor) if n.shape(factor) == (1,) else factor
 
 
 # -- to and from few bits -----------------------------------------------------------------------------------
@@ -55,13 +65,17 @@ def _quantize(
     n: Call, x: Ref, scale: Ref, zero: Ref | None = None, *, axis: int = 1, block_size: int = 0,
     output_dtype: int = 0, precision: int = 0, saturate: int = 1,
 ) -> Ref:  # fmt: skip
-    """x / scale, rounded to even, plus the zero point, clamped; in the scale's dtype, or `precision`"""
+    """`quantize_linear`: x / scale in its dtype or `precision`, rounded to even, plus the zero point, clamped"""
     to = zero.type.dtype if zero is not None else dtype_of(output_dtype or 2, "the result")
     n.only(not output_dtype or dtype_of(output_dtype, "the result") == to, "output_dtype differs from the zero point")
     wide = dtype_of(precision, "precision") if precision else scale.type.dtype
     wide = dt.float32 if not dt.is_float(wide) or wide.itemsize < 2 else wide
-    factor = n.cast(spread(n, scale, x, axis, block_size), wide)
-    ratio = n.emit("divide", n.cast(x, wide), factor)
+    if to.name in CODES:
+        at = granularity(n, scale, x, axis, block_size)
+        factor = n.cast(_shaped(n, scale), wide)
+        offset = n.constant(np.zeros(n.shape(factor), to)) if zero is None else _shaped(n, zero)
+        return n.emit("quantize_linear", n.cast(x, wide), factor, offset, **at)
+    ratio = n.emit("divide", n.cast(x, wide), n.cast(spread(n, scale, x, axis, block_size), wide))
     offset = None if zero is None else spread(n, zero, x, axis, block_size)
     return quantized(n, ratio, offset, to, bool(saturate))
 
@@ -85,9 +99,15 @@ def quantized(n: Call, ratio: Ref, zero: Ref | None, to: dt.DType, saturate: boo
 def _dequantize(
     n: Call, x: Ref, scale: Ref, zero: Ref | None = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0
 ) -> Ref:
-    """(x - zero point) * scale, in float32"""
+    """`dequantize_linear`: (x - zero point) * scale, in float32"""
     to = dtype_of(output_dtype, "the result") if output_dtype else scale.type.dtype
     wide = dt.float64 if to == dt.float64 else dt.float32
+    own = scale.type.dtype == to and dt.is_float(to) and to.itemsize >= 2
+    if x.type.dtype.name in (*CODES, "int32") and (own or dt.is_float(scale.type.dtype)):
+        at = granularity(n, scale, x, axis, block_size)
+        factor = _shaped(n, scale if own else n.cast(scale, wide))
+        zeros = () if zero is None else (_shaped(n, zero),)
+        return n.cast(n.emit("dequantize_linear", x, factor, *zeros, **at), to)
     off = centred(n, x, None if zero is None else spread(n, zero, x, axis, block_size))
     factor = n.cast(spread(n, scale, x, axis, block_size), wide)
     return n.cast(n.emit("multiply", n.cast(off, wide), factor), to)

@@ -1,4 +1,5 @@
 """Graphs to disk and back: one safetensors file, the program as JSON in its metadata, constants as its tensors.
+Numbers of 4 bits are packed, two in a byte, the first in the lower half.
 
 Nothing in a file is executed. What is read is rebuilt op by op through the same rules that made it, so a file
 cannot state a shape that the ops do not give, or name an op or attribute that is not in the table.
@@ -27,6 +28,7 @@ from hetero.op import OPS, Array, TensorType
 VERSION = 1
 KEY = "hetero_graph"
 DEPTH = 32  # graphs inside graphs; deeper is a hostile file
+_NIBBLES = ("int4", "uint4")
 _PLAIN = frozenset(d.name for d in (*dt.INTEGER, *dt.REAL_FLOAT, dt.bool_, dt.float16))
 
 
@@ -143,6 +145,10 @@ def _dim_out(dim: Dim) -> list[list[Any]]:
 def _storable(array: Array) -> Array:
     """safetensors knows the plain dtypes; others go as bytes."""
     flat = np.asarray(array, order="C")
+    if flat.dtype.name in _NIBBLES:
+        pairs = np.zeros((flat.size + 1) // 2 * 2, np.uint8)
+        pairs[: flat.size] = flat.reshape(-1).astype(np.int8).view(np.uint8) & 15
+        return pairs[0::2] | pairs[1::2] << 4
     return flat if flat.dtype.name in _PLAIN else flat.reshape(-1).view(np.uint8)
 
 
@@ -201,12 +207,25 @@ def _size_in(data: Any) -> Any:
 def _array_in(stated: Any, tensors: Mapping[str, Array]) -> Array:
     dtype, shape = dt.of(str(stated["dtype"])), tuple(_size_in(n) for n in stated["shape"])
     raw = tensors[stated["name"]]
-    array = raw if raw.dtype == dtype else raw.view(dtype).reshape(shape)
+    if dtype.name in _NIBBLES:
+        array = _unpacked(raw, dtype, shape)
+    else:
+        array = raw if raw.dtype == dtype else raw.view(dtype).reshape(shape)
     if array.shape != shape:
         raise GraphError(f"tensor {stated['name']} is {array.shape}, the file says {shape}")
     array = array.copy() if array.flags.writeable and not array.flags.owndata else array
     array.setflags(write=False)
     return array
+
+
+def _unpacked(raw: Array, dtype: dt.DType, shape: tuple[int, ...]) -> Array:
+    """Numbers of 4 bits from their packed form."""
+    count = math.prod(shape)
+    if raw.dtype != np.uint8 or raw.ndim != 1 or len(raw) != (count + 1) // 2:
+        raise GraphError(f"{raw.size} bytes are not {count} numbers of 4 bits")
+    nibbles = np.stack([raw & 15, raw >> 4], -1).reshape(-1).astype(np.int8)
+    values = np.where(nibbles > 7, nibbles - 16, nibbles) if dtype.name == "int4" else nibbles
+    return values[:count].astype(dtype).reshape(shape)
 
 
 def _attribute_in(data: Any, tensors: Mapping[str, Array], depth: int) -> Any:

@@ -2,6 +2,7 @@
 
 from hetero.ops import (
     activation,
+    attention,
     bits,
     control,
     conv,
@@ -23,6 +24,7 @@ from hetero.ops import (
     pool,
     privacy,
     products,
+    quantize,
     random,
     reduction,
     relay,
@@ -33,6 +35,7 @@ from hetero.ops import (
 
 __all__ = [
     "activation",
+    "attention",
     "bits",
     "control",
     "conv",
@@ -54,6 +57,7 @@ __all__ = [
     "pool",
     "privacy",
     "products",
+    "quantize",
     "random",
     "reduction",
     "relay",
