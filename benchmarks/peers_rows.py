@@ -1,0 +1,273 @@
+"""What is compared with whom: each row makes two calls that do the same work, hetero's and the peer's.
+
+Rows are data: `bench_peers` runs them in asv, `python -m benchmarks.performance` prints the table. A row whose peer
+is not installed says so. Results are ready when a call returns, on every side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import hetero as ht
+from benchmarks.bench_fusion import gelu, layer_norm
+from hetero import registry
+from hetero.op import Array
+from hetero.tensor import apply
+
+Call: TypeAlias = "Callable[[], Any]"
+Pair: TypeAlias = "tuple[Call, Call]"  # hetero's call, the peer's
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison. `bar`: how many times the peer's speed hetero is to have; 0: stated only."""
+
+    what: str
+    device: str
+    peer: str
+    bar: float
+    pair: Callable[[str], Pair]
+    number: int = 1  # calls in one timed turn
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _ready(device: str, call: Callable[..., Any], *arrays: Array) -> Call:
+    """`call` on tensors of the device; over when the device has finished."""
+    tensors = [ht.asarray(a, device=device) for a in arrays]
+    where = registry.find(device)
+    backend = registry.load(where.backend)
+
+    def run() -> None:
+        call(*tensors)
+        backend.synchronize(where)
+
+    return run
+
+
+def _jax(fn: Callable[..., Any], *arrays: Array) -> Call:
+    jax: Any = import_module("jax")
+    fast, there = jax.jit(fn), [jax.numpy.asarray(a) for a in arrays]
+    return lambda: jax.block_until_ready(fast(*there))
+
+
+def _op(name: str) -> Callable[..., Any]:
+    """An op of the table as a function of tensors."""
+    return lambda *x, **attrs: apply(name, *x, **attrs)
+
+
+def _against_jax(
+    ours: Callable[..., Any], theirs: Callable[..., Any], make: Callable[[], Sequence[Array]]
+) -> Callable[[str], Pair]:
+    def pair(device: str) -> Pair:
+        arrays = make()
+        return _ready(device, ht.jit(ours), *arrays), _jax(theirs, *arrays)
+
+    return pair
+
+
+# -- eager ------------------------------------------------------------------------------------------------------------
+
+
+def _add(peer: Callable[[Array], tuple[Any, Any]]) -> Callable[[str], Pair]:
+    def pair(device: str) -> Pair:
+        x = np.ones(10, "float32")
+        a, b = (ht.asarray(x, device=device) for _ in range(2))
+        c, d = peer(x)
+        return (lambda: a + b), (lambda: c + d)
+
+    return pair
+
+
+def _numpy(x: Array) -> tuple[Any, Any]:
+    return x, x.copy()
+
+
+def _torch(x: Array) -> tuple[Any, Any]:
+    torch: Any = import_module("torch")
+    return torch.from_numpy(x.copy()), torch.from_numpy(x.copy())
+
+
+def _pyopencl(x: Array) -> tuple[Any, Any]:
+    """On the device that hetero uses, so that both meet the same driver."""
+    cl: Any = import_module("pyopencl")
+    array: Any = import_module("pyopencl.array")
+    said = registry.find("opencl").description
+    devices = [d for p in cl.get_platforms() for d in p.get_devices()]
+    queue = cl.CommandQueue(cl.Context([max(devices, key=lambda d: (d.name in said, d.platform.version in said))]))
+    return array.to_device(queue, x), array.to_device(queue, x)
+
+
+# -- fused ------------------------------------------------------------------------------------------------------------
+
+
+def _gelu_jax(x: Any) -> Any:
+    jnp: Any = import_module("jax.numpy")
+    return 0.5 * x * (1.0 + jnp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+
+def _layer_norm_jax(x: Any, scale: Any, bias: Any) -> Any:
+    jnp: Any = import_module("jax.numpy")
+    off = x - x.mean(-1, keepdims=True)
+    return off / jnp.sqrt((off * off).mean(-1, keepdims=True) + 1e-5) * scale + bias
+
+
+RATE, VOLATILITY = 0.02, 0.3
+
+
+def _black_scholes(xp: Any, erf: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Prices of a call and a put. Source: Black and Scholes, Journal of Political Economy 81 (1973), equation 13."""
+
+    def prices(spot: Any, strike: Any, years: Any) -> Any:
+        spread = VOLATILITY * xp.sqrt(years)
+        d1 = (xp.log(spot / strike) + (RATE + VOLATILITY * VOLATILITY / 2) * years) / spread
+        d2 = d1 - spread
+        n1, n2 = (0.5 + 0.5 * erf(d * (1 / math.sqrt(2))) for d in (d1, d2))
+        later = strike * xp.exp(-RATE * years)
+        call = spot * n1 - later * n2
+        return call, call - spot + later
+
+    return prices
+
+
+def _options(n: int) -> list[Array]:
+    rng = _rng()
+    return [rng.uniform(a, b, n).astype("float32") for a, b in ((10, 50), (10, 50), (0.2, 2))]
+
+
+def _black_scholes_pair(device: str) -> Pair:
+    arrays, jax = _options(10_000_000), import_module("jax")
+    theirs = _black_scholes(import_module("jax.numpy"), jax.scipy.special.erf)
+    return _ready(device, ht.jit(_black_scholes(ht, _op("erf"))), *arrays), _jax(theirs, *arrays)
+
+
+def _softmax_jax(x: Any) -> Any:
+    return import_module("jax").nn.softmax(x, axis=-1)
+
+
+def _wide() -> list[Array]:
+    return [_rng().standard_normal((10_000, 1000), "float32")]
+
+
+def _flat() -> list[Array]:
+    return [_rng().standard_normal(10_000_000, "float32")]
+
+
+def _scaled() -> list[Array]:
+    return [*_wide(), *_rng().standard_normal((2, 1000), "float32")]
+
+
+def _rows_pair(ours: Callable[..., Any], theirs: str, **attrs: Any) -> Callable[[str], Pair]:
+    def pair(device: str) -> Pair:
+        (x,) = _wide()
+        jnp: Any = import_module("jax.numpy")
+        return _ready(device, ht.jit(ours), x), _jax(lambda a: getattr(jnp, theirs)(a, **attrs), x)
+
+    return pair
+
+
+# -- products ---------------------------------------------------------------------------------------------------------
+
+
+def _matmul(*shape: int) -> Callable[[str], Pair]:
+    def pair(device: str) -> Pair:
+        a, b = (_rng().standard_normal(shape, "float32") for _ in range(2))
+        return _ready(device, ht.jit(lambda x, y: x @ y), a, b), (lambda: np.matmul(a, b))
+
+    return pair
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+def _light(name: str) -> Callable[[str], Pair]:
+    """One of onnx's light networks against ONNX Runtime on the file itself."""
+
+    def pair(device: str) -> Pair:
+        from pathlib import Path
+
+        import onnx
+
+        path = Path(onnx.__path__[0]) / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+        return _network(device, ht.from_onnx(str(path)), str(path))
+
+    return pair
+
+
+def _network(device: str, graph: Any, path: str) -> Pair:
+    ort: Any = import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    graph = graph.specialize(dict.fromkeys(graph.symbols, 1))
+    rng = _rng()
+    feed = {n: (rng.integers(0, 256, t.known) if t.dtype.kind in "iu" else rng.standard_normal(t.known)).astype(t.dtype)
+            for n, t in graph.input_types.items()}  # fmt: skip
+    for _ in range(60 if device == "auto" else 1):  # auto measures its candidates in its first runs
+        graph.run(feed, device=device)
+    return (lambda: graph.run(feed, device=device)), (lambda: session.run(None, feed))
+
+
+def _magika(device: str) -> Pair:
+    from hetero.cli.magika_model import open_model
+
+    model = open_model()
+    return _network(device, model.graph, str(model.path))
+
+
+# -- graphs of tiny ops -----------------------------------------------------------------------------------------------
+
+
+def _hundred(device: str) -> Pair:
+    """100 ops on 10 numbers, in one graph that nothing can fuse into less: products of small matrices."""
+    x = _rng().standard_normal((3, 3), "float32") / 3
+
+    def ours(a: Any) -> Any:
+        b = a
+        for _ in range(100):
+            b = b @ a
+        return b
+
+    def theirs() -> Array:
+        b = x
+        for _ in range(100):
+            b = b @ x
+        return b
+
+    return _ready(device, ht.jit(ours), x), theirs
+
+
+BOTH: Sequence[str] = ("opencl", "numpy")
+
+ROWS: list[Row] = [
+    Row("eager a + b, 10 float32", "numpy", "NumPy", 1 / 1.7, _add(_numpy), 10_000),
+    Row("eager a + b, 10 float32", "numpy", "torch", 2, _add(_torch), 10_000),
+    Row("eager a + b, 10 float32, not waited for", "opencl", "pyopencl.array", 3, _add(_pyopencl), 500),
+    Row("gelu, tanh form, 1e7 float32", "opencl", "jax.jit", 1.8, _against_jax(gelu, _gelu_jax, _flat)),
+    Row("gelu, tanh form, 1e7 float32", "numpy", "jax.jit", 1 / 1.5, _against_jax(gelu, _gelu_jax, _flat)),
+    Row("Black-Scholes, 1e7 options, call and put", "opencl", "jax.jit", 0, _black_scholes_pair),
+    Row("layer norm, 10000 x 1000 float32", "opencl", "jax.jit", 2,
+        _against_jax(layer_norm, _layer_norm_jax, _scaled)),
+    Row("softmax, 10000 x 1000 float32", "opencl", "jax.jit", 2,
+        _against_jax(lambda x: _op("softmax")(x, axis=1), _softmax_jax, _wide)),
+    Row("argmax of rows, 10000 x 1000 float32", "opencl", "jax.jit", 2,
+        _rows_pair(lambda x: ht.argmax(x, axis=1), "argmax", axis=1)),
+    Row("cumsum of rows, 10000 x 1000 float32", "opencl", "jax.jit", 2,
+        _rows_pair(lambda x: ht.cumulative_sum(x, axis=1), "cumsum", axis=1)),
+    Row("matmul 1024 float32", "opencl", "NumPy", 0.95, _matmul(1024, 1024)),
+    Row("matmul 2048 float32", "opencl", "NumPy", 0.95, _matmul(2048, 2048)),
+    Row("matmul 10000 of 8 x 8 x 8 float32", "opencl", "NumPy", 2, _matmul(10_000, 8, 8)),
+    Row("100 products of 3 x 3 in one graph", "numpy", "NumPy", 0, _hundred, 100),
+    Row("ResNet-50, batch 1", "auto", "onnxruntime", 0.97, _light("resnet50")),
+    Row("SqueezeNet, batch 1", "auto", "onnxruntime", 0.97, _light("squeezenet")),
+    Row("magika, one file", "auto", "onnxruntime", 0.97, _magika),
+    *(Row(f"{n}, batch 1", d, "onnxruntime", 0, _light(f)) for n, f in (("ResNet-50", "resnet50"),) for d in BOTH),
+]  # fmt: skip

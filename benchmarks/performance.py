@@ -1,0 +1,148 @@
+"""hetero against what a person would use instead, turn by turn in one process.
+
+python -m benchmarks.performance                      the table, from a run on this machine
+python -m benchmarks.performance --only gelu --json   one of its rows
+python -m benchmarks.performance --write              docs/performance.md's table made anew
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.peers_rows import ROWS, Row
+from hetero import registry
+from hetero.errors import HeteroError
+
+DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
+START, END = "<!-- table: python -m benchmarks.performance --write -->", "<!-- end of table -->"
+COLUMNS = ("what", "on", "against", "times its speed", "quartiles", "by CPU time", "bar", "met")
+TURNS = 15
+SECONDS = 20.0  # for the turns of one row
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row as measured. `times`: the peer's median over hetero's; `cpu`: the same of the process's CPU time."""
+
+    what: str
+    device: str
+    peer: str
+    bar: float
+    times: float = 0.0
+    cpu: float = 0.0
+    spread: tuple[float, float] = (0.0, 0.0)  # quartiles of the quotients of turns side by side
+    seconds: float = 0.0  # hetero's, median
+    missing: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.missing or not self.bar else self.times >= self.bar
+
+
+def measured(row: Row) -> Found:
+    try:
+        ours, theirs = row.pair(row.device)
+    except (HeteroError, ImportError) as e:
+        return Found(row.what, row.device, row.peer, row.bar, missing=str(e).splitlines()[0])
+    for call in (ours, theirs, ours, theirs):
+        _turn(call, row.number)
+    pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    until = time.perf_counter() + SECONDS
+    while len(pairs) < TURNS and (len(pairs) < 3 or time.perf_counter() < until):
+        pairs.append((_turn(ours, row.number), _turn(theirs, row.number)))
+    (own, own_cpu), (peer, peer_cpu) = (_medians([p[k] for p in pairs]) for k in (0, 1))
+    quotients = sorted(b[0] / a[0] for a, b in pairs)
+    quarter = len(quotients) // 4
+    spread = quotients[quarter], quotients[-1 - quarter]
+    return Found(row.what, row.device, row.peer, row.bar, peer / own, peer_cpu / own_cpu, spread, own)
+
+
+def _turn(call: Callable[[], Any], number: int) -> tuple[float, float]:
+    """Seconds of one call, on the clock and of the processor."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(number):
+        call()
+    return (time.perf_counter() - wall) / number, (time.process_time() - cpu) / number
+
+
+def _medians(turns: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(t[0] for t in turns), max(statistics.median(t[1] for t in turns), 1e-9)
+
+
+def versions() -> str:
+    """What was compared, and on what."""
+    import numpy as np
+
+    names = ("jax", "torch", "onnxruntime", "pyopencl")
+    found: list[str] = []
+    for name in names:
+        try:
+            module: Any = __import__(name)
+            found.append(f"{name} {getattr(module, '__version__', None) or module.VERSION_TEXT}")
+        except ImportError:
+            found.append(f"{name} not installed")
+    opencl = registry.probe("opencl")
+    where = opencl.devices[0].description if opencl.devices else "no OpenCL device"
+    machine = f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}, NumPy {np.__version__}"
+    return f"{time.strftime('%Y-%m-%d')}, {machine}, {', '.join(found)}; OpenCL: {where}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def markdown(found: Sequence[Found]) -> str:
+    head = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
+    return "\n".join([*head, *(f"| {' | '.join(_cells(f))} |" for f in found)])
+
+
+def _cells(f: Found) -> list[str]:
+    bar = f"{f.bar:.2f}" if f.bar else "stated"
+    if f.missing:
+        return [f.what, f.device, f.peer, f"not measured: {f.missing}", "", "", bar, ""]
+    met = {True: "yes", False: "no", None: ""}[f.met]
+    spread = f"{f.spread[0]:.2f} to {f.spread[1]:.2f}"
+    return [f.what, f.device, f.peer, f"{f.times:.2f}", spread, f"{f.cpu:.2f}", bar, met]
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Rows whose text holds this.")] = "",
+    write: Annotated[bool, typer.Option(help="Put the table into docs/performance.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+) -> None:
+    """Ratios to peers, measured now. Example: python -m benchmarks.performance --only "layer norm\""""
+    rows = [r for r in ROWS if only.lower() in f"{r.what} {r.device} {r.peer}".lower()]
+    found = [measured(r) for r in track(rows, "measuring", console=Console(stderr=True))]
+    if as_json:
+        print(json.dumps({"machine": versions(), "rows": [asdict(f) | {"met": f.met} for f in found]}, indent=1))
+        return
+    table = Table(*COLUMNS, box=None)
+    for f in found:
+        table.add_row(*_cells(f))
+    Console(width=160).print(table, versions())
+    if write:
+        text = DOCS.read_text("utf-8")
+        before, _, rest = text.partition(START)
+        after = rest.partition(END)[2]
+        DOCS.write_text(f"{before}{START}\n\nMeasured {versions()}.\n\n{markdown(found)}\n\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
