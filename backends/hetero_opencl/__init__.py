@@ -6,14 +6,11 @@ from threading import RLock
 
 from hetero.errors import BackendError
 from hetero.graph.ir import Graph, Node
-from hetero.graph.passes.fuse import fuse
 from hetero.op import Array, TensorType, Types
 from hetero.spi import Buffer, Device, Probe, Support
-from hetero_opencl import rules
+from hetero_launch import LaunchExecutable, Runtime, Style, compile_graph, support
 from hetero_opencl.device import FIX, Record, driver, find, warnings_of
-from hetero_opencl.executable import OpenCLExecutable
-from hetero_opencl.plan import Plan
-from hetero_opencl.runtime import Runtime, Style
+from hetero_opencl.opened import OpenCLDriver
 
 __all__ = ["OpenCLBackend"]
 
@@ -42,20 +39,10 @@ class OpenCLBackend:
         return Probe(devices, version=f"pyopencl {version}", warnings=warnings_of(records[0]))
 
     def support(self, node: Node, types: Types, outs: Types, device: Device) -> Support:
-        return rules.support(node, types, outs, device)
+        return support(node, types, outs, device)
 
-    def compile(self, graph: Graph, device: Device) -> OpenCLExecutable:
-        """The graph fused, then lowered node by node, every kernel built."""
-        fused = fuse(graph)
-        plan = Plan(self.runtime(device), fused, lambda body: self.compile(body, device))
-        for port in fused.inputs:
-            plan.output(port.value)
-        for node in fused.nodes:
-            rule = rules.rule_of(node)
-            if rule is None:
-                raise BackendError(f"{node.label} does not run on {device}", hint="ask support() before compile()")
-            rule.lower(plan, node)
-        return OpenCLExecutable(plan, fused)
+    def compile(self, graph: Graph, device: Device) -> LaunchExecutable:
+        return compile_graph(self.runtime(device), graph, device)
 
     def from_host(self, array: Array, device: Device) -> Buffer:
         return self.runtime(device).upload(array)
@@ -73,7 +60,7 @@ class OpenCLBackend:
                 records = self._find()
                 if not 0 <= device.index < len(records):
                     raise BackendError(f"{device} is not there", hint=f"one of 0 to {len(records) - 1}")
-                self._runtimes[device.index] = Runtime(records[device.index], self._style)
+                self._runtimes[device.index] = Runtime(OpenCLDriver(records[device.index], self._style))
             return self._runtimes[device.index]
 
     def _find(self) -> list[Record]:

@@ -16,7 +16,7 @@ from threading import RLock
 from typing import Any
 
 from hetero.errors import DeviceError
-from hetero_opencl.folders import FOLDER, cache_folder
+from hetero_launch.folders import FOLDER, cache_folder
 
 FORMAT = b"hetero-opencl-1\n"
 log = logging.getLogger("hetero.opencl")

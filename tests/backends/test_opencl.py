@@ -20,7 +20,7 @@ from hetero.graph.passes.decompose import decompose
 from hetero.op import OPS, Array, Op, TensorType, arguments
 from hetero.spi import Backend, Device
 from hetero_opencl import OpenCLBackend
-from hetero_opencl.runtime import ACCELERATOR
+from hetero_opencl.opened import ACCELERATOR
 
 assert hetero.ops
 

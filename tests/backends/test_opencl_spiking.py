@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hetero_opencl.spiking as event_driven
+import hetero_launch.spiking as event_driven
 from hetero import registry
 from hetero.compile import Program, compile
 from hetero.graph.ir import Graph
@@ -22,7 +22,7 @@ from hetero.spiking.network import Edge, Layer, Network
 from hetero.testing.spiking_delays import delayed_integers, delayed_network, halves
 from hetero.testing.spiking_float import RULES, exact, neuron, random_network
 from hetero_opencl import OpenCLBackend
-from hetero_opencl.runtime import ACCELERATOR
+from hetero_opencl.opened import ACCELERATOR
 
 
 def run_on(backend: OpenCLBackend, graph: Graph, *arrays: Array) -> list[Array]:

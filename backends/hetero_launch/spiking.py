@@ -22,11 +22,12 @@ from hetero.spiking.synapses import Read, Synapses, by_source, stored
 from hetero_kernels import Input, Region, missing
 from hetero_kernels import spiking as kernels
 from hetero_kernels.templates import STORED
-from hetero_opencl.control import Borrowed
-from hetero_opencl.executable import OpenCLExecutable
-from hetero_opencl.plan import Copy, Hosted, Launch, Plan, Storage
-from hetero_opencl.regions import argument, steps_of
-from hetero_opencl.runtime import Runtime
+from hetero_launch.control import Borrowed
+from hetero_launch.driver import Bound
+from hetero_launch.executable import LaunchExecutable
+from hetero_launch.plan import Copy, Hosted, Launch, Plan, Storage
+from hetero_launch.regions import argument, steps_of
+from hetero_launch.runtime import Runtime
 
 SMALL = 1 << 22  # synapses of a stage up to which one group for each sample is enough
 ROWS = 64  # steps of all samples from which a matrix product may be worth it
@@ -88,7 +89,7 @@ def _both(plan: Plan, node: Node, product: Graph, loop: Loop, stages: Stages) ->
     looked = tuple(carried + names.index(x) for x, _ in first_synapses(loop))
     sizes = tuple(t.nbytes for t in plan.graph.out_types(node))
     choice = _Choice(
-        OpenCLExecutable(part, events), plan.compile(product), looked, tuple(types[k] for k in looked), sizes
+        LaunchExecutable(part, events), plan.compile(product), looked, tuple(types[k] for k in looked), sizes
     )  # fmt: skip
     reads, writes = (tuple(f(i) for i in v) for f, v in ((plan.input, node.inputs), (plan.output, node.outputs)))
     plan.steps.append(Hosted(choice, reads, writes))
@@ -110,14 +111,14 @@ class _Choice:
         outs = chosen(*(Borrowed(m) for m in reads))
         for mem, block, n in zip(writes, outs, self.sizes, strict=True):
             if n:
-                runtime.cl.enqueue_copy(runtime.queue, mem, block.mem, byte_count=n)
+                runtime.driver.copy(mem, block.mem, n)
 
     def _share(self, runtime: Runtime, mem: Any, t: TensorType) -> float:
         """Of some elements in the middle, those that are not zero; the same for the same input. Waits for it."""
         count = min(t.nbytes // t.dtype.itemsize, SAMPLE)
         some = np.empty(count, t.dtype)
         first = (t.nbytes // t.dtype.itemsize - count) // 2
-        runtime.cl.enqueue_copy(runtime.queue, some, mem, src_offset=first * t.dtype.itemsize)
+        runtime.driver.read(some, mem, first * t.dtype.itemsize)
         return np.count_nonzero(some) / max(count, 1)
 
 
@@ -183,7 +184,7 @@ class _Lowering:
         kinds = {STORED[r.dtype(v)][1] for r, _ in self.regions for v in range(len(r.inputs) + len(r.steps))}
         lanes = runtime.style.lanes(8 if kinds & {"f64", "i64", "u64"} else 4)
         team = 1 if lanes > 1 else runtime.style.team
-        units = int(runtime.record.handle.max_compute_units)
+        units = runtime.driver.units
         most = max((s.weight.size for st in self.staged.stages for s in st.synapses), default=0)
         whole = self.batch >= units or most <= SMALL
         return Cut(1 if whole else -(-units // self.batch), team, lanes)
@@ -218,7 +219,7 @@ class _Lowering:
         elements = (depth + 1) * self.batch * size
         if elements > RING:
             raise DeviceError(
-                f"opencl: a delay of {depth} steps of {self.batch * size} elements is more than kernels can number",
+                f"a delay of {depth} steps of {self.batch * size} elements is more than kernels can number",
                 hint="run it with a smaller batch, or on numpy",
             )
         return elements * self.item
@@ -311,12 +312,10 @@ class _Lowering:
             self.plan.steps.append(step)
             return
         text = kernels.stages(net, lanes=cut.lanes, team=cut.team, slices=cut.slices)
-        built = [self.plan.runtime.programs.kernel(text, f"hetero_stage{k}") for k in range(len(net.stages))]
+        driver, size = self.plan.runtime.driver, (self.batch * cut.slices * cut.team,)
+        built = [driver.kernel(text, f"hetero_stage{k}", size, (cut.team,)) for k in range(len(net.stages))]
         places = [used.index(a) if isinstance(a, Storage) else -1 for a in given]
-        run = _Sliced(
-            tuple(built), tuple(given), tuple(places), self.batch, self.steps, (self.batch * cut.slices * cut.team,),
-            (cut.team,),
-        )  # fmt: skip
+        run = _Sliced(tuple(built), tuple(given), tuple(places), self.batch, self.steps)
         self.plan.steps.append(Hosted(run, used, self._written()))
 
     def _written(self) -> tuple[Storage, ...]:
@@ -328,21 +327,19 @@ class _Lowering:
 class _Sliced:
     """One launch for each stage of each step."""
 
-    kernels: tuple[Any, ...]
+    kernels: tuple[Bound, ...]
     given: tuple[Any, ...]
     places: tuple[int, ...]  # of each argument among the memory that is read; -1: a number
     batch: int
     steps: int
-    size: tuple[int, ...]
-    group: tuple[int, ...]
 
     def __call__(self, runtime: Runtime, reads: Sequence[Any], writes: Sequence[Any]) -> None:
         arguments = [a if p < 0 else reads[p] for a, p in zip(self.given, self.places, strict=True)]
         last = len(arguments) + 1
         for kernel in self.kernels:
-            kernel.set_args(*arguments, np.int32(self.batch), np.int32(0))
-        enqueue, queue = runtime.cl.enqueue_nd_range_kernel, runtime.queue
+            for position, value in enumerate((*arguments, np.int32(self.batch), np.int32(0))):
+                kernel.bind(position, value)
         for t in range(self.steps):
             for kernel in self.kernels:
-                kernel.set_arg(last, np.int32(t))
-                enqueue(queue, kernel, self.size, self.group)
+                kernel.bind(last, np.int32(t))
+                kernel.launch()

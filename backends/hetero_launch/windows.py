@@ -12,8 +12,8 @@ from hetero.dim import concrete
 from hetero.graph.build import Builder
 from hetero.graph.ir import Node
 from hetero.op import TensorType, Types
-from hetero_opencl import matmul, regions
-from hetero_opencl.plan import CELLS, Plan, Storage, index_type, names_of, scalars, table
+from hetero_launch import matmul, regions
+from hetero_launch.plan import CELLS, Plan, Storage, index_type, names_of, scalars, table
 
 Ints = tuple[int, ...]
 UNIT = (1, 1, 1, 1, 1, 0, 0)  # an axis of one element, in the order of `_geometry`
@@ -23,7 +23,7 @@ COLUMNS_BYTES = 1 << 26  # of columns at once: a few samples of a large layer, a
 
 def refuse(node: Node, types: Types, outs: Types) -> str:
     rank = types[0].rank - 2
-    return "" if rank <= 3 else f"{node.op.name} over {rank} spatial axes has no OpenCL kernel"
+    return "" if rank <= 3 else f"{node.op.name} over {rank} spatial axes has no kernel"
 
 
 def _geometry(node: Node, x: TensorType, kernel: Ints, out: TensorType) -> tuple[Ints, ...]:

@@ -1,17 +1,16 @@
-"""Matrix products: the host's BLAS on the device's own memory where the two share it, else a tiled kernel."""
+"""Matrix products: of floats by the array library of the driver, where it has one; else by a tiled kernel."""
 
 from __future__ import annotations
 
 from math import prod
-
-import numpy as np
+from typing import Any
 
 import hetero_kernels as kernels
 from hetero.dim import concrete
 from hetero.graph.ir import Node
 from hetero.op import Array, TensorType
-from hetero_opencl.movement import fill
-from hetero_opencl.plan import Mapped, Plan, Storage, index_type, names_of, scalars, table
+from hetero_launch.movement import fill
+from hetero_launch.plan import Mapped, Plan, Storage, index_type, names_of, scalars, table
 
 TILE = 16  # the side of the square that a work-group computes
 
@@ -43,14 +42,15 @@ def product(
     if a[1].size == 0:  # a sum of nothing
         return fill(plan, out[0], 0, out[1])
     if plan.style.blas and a[1].dtype.name in ("float32", "float64"):
-        plan.steps.append(Mapped(_blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
+        plan.steps.append(Mapped(blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
     else:
         assert out_byte == 0
         _tiled(plan, a, b, out)
 
 
-def _blas(a: Array, b: Array, out: Array) -> None:
-    np.matmul(a, b, out=out)
+def blas(xp: Any, a: Array, b: Array, out: Array) -> None:
+    """By the array library `xp`: NumPy on memory that the host sees, CuPy on a GPU's."""
+    xp.matmul(a, b, out=out)
 
 
 def _tiled(
@@ -67,7 +67,7 @@ def _tiled(
     axes = table(kind, batch or [1], *(s or [0] for s in strides))
     plan.launch(
         text, "hetero_matmul", (-(-n // TILE) * TILE, -(-m // TILE) * TILE, prod(batch)), (TILE, TILE, 1),
-        reads=(a[0], b[0]), writes=(out[0],), numbers=[*numbers, axes],
+        reads=(a[0], b[0]), writes=(out[0],), numbers=[*numbers, axes], exact=True,
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import hetero_kernels as kernels
 from hetero.dim import concrete
 from hetero.graph.ir import Node
-from hetero_opencl.movement import copy_box, dense
-from hetero_opencl.plan import Plan, Storage, index_type, names_of, scalars
-from hetero_opencl.reduction import sides
+from hetero_launch.movement import copy_box, dense
+from hetero_launch.plan import Plan, Storage, index_type, names_of, scalars
+from hetero_launch.reduction import sides
 
 RUN = 32  # elements that one item sorts by insertion
 BLOCK = 256  # elements of a merged run that one item writes

@@ -15,7 +15,7 @@ from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero_kernels import Input, Region, Step
-from hetero_opencl.plan import Plan, Storage, index_type, scalars
+from hetero_launch.plan import Plan, Storage, index_type, scalars
 
 Ints = tuple[int, ...]
 FLAT_GROUP = 256
@@ -138,7 +138,8 @@ def lower_region(
             text = kernels.broadcast(region, lanes=lanes, index=index, stream=stream)
             vectors = -(-grid.columns // lanes)
             size, group = (vectors, count), ((64, 1) if vectors >= 32 else (4, 32))
-    plan.launch(text, "hetero_region", size, group, reads=sources, writes=outputs, numbers=numbers)
+    exact = rows and plan.style.team > 1
+    plan.launch(text, "hetero_region", size, group, reads=sources, writes=outputs, numbers=numbers, exact=exact)
 
 
 def _inputs(sources: list[Any], dtypes: list[str], grid: Grid) -> tuple[list[Input], list[int]]:

@@ -16,9 +16,9 @@ from hetero.dim import concrete
 from hetero.graph.ir import Node
 from hetero.op import TensorType, Types
 from hetero_kernels.templates import STORED
-from hetero_opencl.movement import dense
-from hetero_opencl.plan import CELLS, Copy, Plan, Storage, index_type, names_of, scalars, table
-from hetero_opencl.reduction import sides
+from hetero_launch.movement import dense
+from hetero_launch.plan import CELLS, Copy, Plan, Storage, index_type, names_of, scalars, table
+from hetero_launch.reduction import sides
 
 FOLDS = {"none": 0, "add": 1, "mul": 2, "max": 3, "min": 4}
 
@@ -95,7 +95,7 @@ def gather_nd(plan: Plan, node: Node) -> None:
 
 def refuse_gather(node: Node, types: Types, outs: Types) -> str:
     width = concrete(types[1].known)[-1]
-    return "" if width else f"{node.op.name} by rows of no indices has no OpenCL kernel"
+    return "" if width else f"{node.op.name} by rows of no indices has no kernel"
 
 
 def _started(plan: Plan, node: Node) -> Storage:

@@ -13,8 +13,8 @@ import numpy as np
 
 from hetero.dim import concrete
 from hetero.graph.ir import Node
-from hetero_opencl.plan import Hosted, Plan
-from hetero_opencl.runtime import Runtime
+from hetero_launch.plan import Hosted, Plan
+from hetero_launch.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def cond(plan: Plan, node: Node) -> None:
 
     def run(runtime: Runtime, reads: Sequence[Any], writes: Sequence[Any]) -> None:
         said = np.empty(1, np.bool_)
-        runtime.cl.enqueue_copy(runtime.queue, said, reads[0])  # waits: the host must know
+        runtime.driver.read(said, reads[0])  # waits: the host must know
         outs = branches[bool(said[0])](*(Borrowed(m) for m in reads[1:]))
         for mem, block, n in zip(writes, outs, sizes, strict=True):
             _copy(runtime, mem, block.mem, n)
@@ -94,8 +94,7 @@ def _row(runtime: Runtime, mem: Any, nbytes: int, step: int) -> Any:
 
 def _copy(runtime: Runtime, to: Any, source: Any, nbytes: int, *, source_byte: int = 0, to_byte: int = 0) -> None:
     if nbytes and to is not source:
-        where = {"byte_count": nbytes, "src_offset": source_byte, "dst_offset": to_byte}
-        runtime.cl.enqueue_copy(runtime.queue, to, source, **where)
+        runtime.driver.copy(to, source, nbytes, source_byte, to_byte)
 
 
 __all__ = ["Loop", "cond", "scan"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from hetero.errors import DeviceError
+from hetero.dim import concrete
 from hetero.graph.ir import Graph
-from hetero_opencl.memory import Block
-from hetero_opencl.plan import Copy, Hosted, Launch, Mapped, Plan, Storage, lifetimes, share
+from hetero_launch.driver import Mems, Place, Run
+from hetero_launch.memory import Block
+from hetero_launch.plan import Copy, Hosted, Launch, Mapped, Plan, Storage, lifetimes, share
 
-Run = Callable[[list[Any]], None]
 
-
-class OpenCLExecutable:
+class LaunchExecutable:
     """Callable on blocks. Intermediates share slots, which go back to the pool when the call has been queued."""
 
     def __init__(self, plan: Plan, graph: Graph) -> None:
@@ -33,6 +31,8 @@ class OpenCLExecutable:
         self._blocks: list[Block | None] = [known.get(n) for n in range(len(plan.sizes))]
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
         self._steps: list[Run] = [self._prepare(step) for step in plan.steps]
+        hosted = any(isinstance(step, Hosted) for step in plan.steps)
+        self._run: Run = self._all if hosted else plan.runtime.driver.repeated(self._all)
         self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
 
     def __call__(self, *inputs: Block) -> tuple[Block, ...]:
@@ -48,11 +48,14 @@ class OpenCLExecutable:
             for number, slot in self._home:
                 mems[number] = slots[slot].mem
             try:
-                for step in self._steps:
-                    step(mems)
-            except runtime.cl.Error as e:
-                raise DeviceError(f"{runtime.record.device} failed: {e}", hint="hetero doctor") from e
+                self._run(mems)
+            except runtime.driver.failure as e:
+                raise runtime.failed(e) from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
+
+    def _all(self, mems: Mems) -> None:
+        for step in self._steps:
+            step(mems)
 
     def _prepare(self, step: Launch | Copy | Mapped | Hosted) -> Run:
         if isinstance(step, Launch):
@@ -64,63 +67,44 @@ class OpenCLExecutable:
     def _hosted(self, step: Hosted) -> Run:
         """Loops and branches."""
 
-        def run(mems: list[Any]) -> None:
+        def run(mems: Mems) -> None:
             step.call(self._runtime, [mems[s.number] for s in step.reads], [mems[s.number] for s in step.writes])
 
         return run
 
     def _kernel(self, step: Launch) -> Run:
         """Constants and numbers are set now, other memory at each call."""
-        kernel = self._runtime.programs.kernel(step.text, step.kernel)
+        kernel = self._runtime.driver.kernel(step.text, step.kernel, step.size, step.group)
         later: list[tuple[int, int]] = []
         for position, argument in enumerate(step.arguments):
             if not isinstance(argument, Storage):
-                kernel.set_arg(position, argument)
+                kernel.bind(position, argument)
             elif self._mems[argument.number] is not None:
-                kernel.set_arg(position, self._mems[argument.number])
+                kernel.bind(position, self._mems[argument.number])
             else:
                 later.append((position, argument.number))
-        enqueue, queue, set_arg = self._runtime.cl.enqueue_nd_range_kernel, self._runtime.queue, kernel.set_arg
-        size, group = step.size, step.group
+        bind, launch = kernel.bind, kernel.launch
 
-        def run(mems: list[Any]) -> None:
+        def run(mems: Mems) -> None:
             for position, number in later:
-                set_arg(position, mems[number])
-            enqueue(queue, kernel, size, group)
+                bind(position, mems[number])
+            launch()
 
         return run
 
     def _copy(self, step: Copy) -> Run:
-        enqueue, queue = self._runtime.cl.enqueue_copy, self._runtime.queue
-        source, to = step.source.number, step.to.number
-        where = {"byte_count": step.nbytes, "src_offset": step.source_byte, "dst_offset": step.to_byte}
+        copy, source, to = self._runtime.driver.copy, step.source.number, step.to.number
+        nbytes, source_byte, to_byte = step.nbytes, step.source_byte, step.to_byte
 
-        def run(mems: list[Any]) -> None:
-            enqueue(queue, mems[to], mems[source], **where)
+        def run(mems: Mems) -> None:
+            copy(mems[to], mems[source], nbytes, source_byte, to_byte)
 
         return run
 
     def _mapped(self, step: Mapped) -> Run:
-        """Waits for what is queued, then computes where the data lies."""
-        cl, queue = self._runtime.cl, self._runtime.queue
-        storages = (*step.reads, *step.writes)
-        read, write = (cl.map_flags.READ, 0), (cl.map_flags.WRITE, step.byte)
-        ways = [read] * len(step.reads) + [write] * len(step.writes)
-        last = [False] * (len(storages) - 1) + [True]  # the queue runs in order: to wait for the last is enough
-        used = [
-            (storage.number, flag, byte, type.known, type.dtype, waits)
-            for storage, type, (flag, byte), waits in zip(storages, step.types, ways, last, strict=True)
+        count = len(step.reads)
+        places = [
+            Place(storage.number, step.byte if k >= count else 0, concrete(type.known), type.dtype, k >= count)
+            for k, (storage, type) in enumerate(zip((*step.reads, *step.writes), step.types, strict=True))
         ]
-
-        def run(mems: list[Any]) -> None:
-            arrays: list[Any] = []
-            try:
-                for number, flag, byte, shape, dtype, waits in used:
-                    array, _ = cl.enqueue_map_buffer(queue, mems[number], flag, byte, shape, dtype, is_blocking=waits)
-                    arrays.append(array)
-                step.call(*arrays)
-            finally:
-                for array in arrays:
-                    array.base.release(queue)
-
-        return run
+        return self._runtime.driver.arrays(step.call, places)

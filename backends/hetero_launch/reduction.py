@@ -10,8 +10,8 @@ from hetero.dim import concrete
 from hetero.graph.ir import Node
 from hetero.op import Types
 from hetero_kernels.templates import STORED, identity
-from hetero_opencl.movement import fill
-from hetero_opencl.plan import Plan, Storage, index_type, names_of, scalars
+from hetero_launch.movement import fill
+from hetero_launch.plan import Plan, Storage, index_type, names_of, scalars
 
 LOGICAL = {"any": "max", "all": "min"}  # of bools
 BUSY = 1024  # items that keep a device of any size busy; and sums of sums lose fewer digits than long ones
@@ -106,7 +106,7 @@ def _fold(
         vectors = -(-inner // lanes)
         size, group = (vectors, outer * parts), ((16, 1) if vectors > 1 else (1, 16))
         numbers = scalars([outer, n, inner, parts, length], kind)
-    plan.launch(text, f"hetero_{name}", size, group, reads=(x,), writes=(to,), numbers=numbers)
+    plan.launch(text, f"hetero_{name}", size, group, reads=(x,), writes=(to,), numbers=numbers, exact=team > 1)
 
 
 # -- along one axis -----------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Block:
 class Pool:
     """Blocks that are free, and counts of those that are not. `keep_bytes` bounds what is kept."""
 
-    def __init__(self, allocate: Any, failure: type[Exception], keep_bytes: int) -> None:
+    def __init__(self, allocate: Any, failure: type[Exception] | tuple[type[Exception], ...], keep_bytes: int) -> None:
         self._allocate, self._failure, self.keep_bytes = allocate, failure, keep_bytes
         self._free: defaultdict[int, list[Any]] = defaultdict(list)
         self._lock = RLock()

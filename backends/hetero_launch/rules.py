@@ -1,4 +1,4 @@
-"""Which ops run on an OpenCL device and how: one line an op."""
+"""Which ops have kernels and how they are lowered: one line an op."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero.spi import YES, Device, Support
 from hetero_kernels.templates import STORED
-from hetero_opencl import control, indexing, matmul, movement, reduction, regions, sorting, spiking, windows
-from hetero_opencl.plan import Plan
+from hetero_launch import control, indexing, matmul, movement, reduction, regions, sorting, spiking, windows
+from hetero_launch.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
         return Support(False, "a late node has no meaning before the graph is specialised")
     rule = rule_of(node)
     if rule is None:
-        said = "is run as its parts" if node.op.composite else "has no OpenCL kernel"
+        said = "is run as its parts" if node.op.composite else "has no kernel"
         return Support(False, f"{node.op.name} {said}")
     names = dict.fromkeys(t.dtype.name for t in (*types, *outs))
     absent = [n for n in names if n in device.missing_dtypes]
@@ -90,7 +90,7 @@ def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
         return Support(False, f"{device.name} has no {' and no '.join(absent)}")
     foreign = [n for n in names if n not in rule.dtypes]
     if foreign:
-        return Support(False, f"{node.op.name} has no OpenCL kernel for {' and '.join(foreign)}")
+        return Support(False, f"{node.op.name} has no kernel for {' and '.join(foreign)}")
     if node.op.name == "scan" and not spiking.refusal(node):
         return Support(True, whole=True)
     reason = (rule.refuse(node, types, outs) if rule.refuse else "") or _in_bodies(node, device)

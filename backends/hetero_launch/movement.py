@@ -12,7 +12,7 @@ import hetero_kernels as kernels
 from hetero.dim import concrete
 from hetero.graph.ir import Node
 from hetero.op import TensorType
-from hetero_opencl.plan import CELLS, Copy, Plan, Storage, index_type, scalars, table
+from hetero_launch.plan import CELLS, Copy, Plan, Storage, index_type, scalars, table
 
 Ints = tuple[int, ...]
 TILE = 16

@@ -14,7 +14,8 @@ import numpy as np
 from hetero.graph.ir import Graph
 from hetero.op import Array, TensorType
 from hetero_kernels.templates import STORED
-from hetero_opencl.runtime import Runtime, Style
+from hetero_launch.driver import Style
+from hetero_launch.runtime import Runtime
 
 Size: TypeAlias = "tuple[int, ...]"
 
@@ -60,7 +61,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A function of the host on the device's own memory: arrays to read, then arrays to write, none copied."""
+    """Called with an array library and its arrays on the device's own memory: to read, then to write, none copied."""
 
     call: Callable[..., None]
     reads: tuple[Storage, ...]
@@ -141,10 +142,16 @@ class Plan:
         reads: Sequence[Any],
         writes: Sequence[Storage],
         numbers: Sequence[Any] = (),
+        exact: bool = False,
     ) -> None:
-        """A kernel whose arguments are `reads` (scalars may stand among them), `writes`, `numbers`; none of nothing."""
+        """A kernel whose arguments are `reads` (scalars may stand among them), `writes`, `numbers`; none of nothing.
+
+        `exact`: the kernel counts on `group`, as those with local memory do.
+        """
         if 0 in size:
             return
+        if not exact:
+            group = self.style.group(size, group)
         whole = tuple(-(-n // g) * g for n, g in zip(size, group, strict=True))
         used = tuple(r for r in reads if isinstance(r, Storage))
         self.steps.append(Launch(text, kernel, whole, group, (*reads, *writes, *numbers), used, tuple(writes)))
