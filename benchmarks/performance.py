@@ -45,11 +45,15 @@ class Found:
     cpu: float = 0.0
     spread: tuple[float, float] = (0.0, 0.0)  # quartiles of the quotients of turns side by side
     seconds: float = 0.0  # hetero's, median
+    over: float = 0.0  # seconds an op beyond the peer's
+    most: float = 0.0  # the bar of these, where there is one
     missing: str = ""
 
     @property
     def met(self) -> bool | None:
-        return None if self.missing or not self.bar else self.times >= self.bar
+        if self.missing or not (self.bar or self.most):
+            return None
+        return self.over <= self.most if self.most else self.times >= self.bar
 
 
 def measured(row: Row) -> Found:
@@ -67,7 +71,8 @@ def measured(row: Row) -> Found:
     quotients = sorted(b[0] / a[0] for a, b in pairs)
     quarter = len(quotients) // 4
     spread = quotients[quarter], quotients[-1 - quarter]
-    return Found(row.what, row.device, row.peer, row.bar, peer / own, peer_cpu / own_cpu, spread, own)
+    over = (own - peer) / row.ops
+    return Found(row.what, row.device, row.peer, row.bar, peer / own, peer_cpu / own_cpu, spread, own, over, row.over)
 
 
 def _turn(call: Callable[[], Any], number: int) -> tuple[float, float]:
@@ -114,12 +119,13 @@ def markdown(found: Sequence[Found]) -> str:
 
 
 def _cells(f: Found) -> list[str]:
-    bar = f"{f.bar:.2f}" if f.bar else "stated"
+    bar = f"{f.bar:.2f}" if f.bar else f"{f.most * 1e6:.2g} us an op over" if f.most else "stated"
     if f.missing:
         return [f.what, f.device, f.peer, f"not measured: {f.missing}", "", "", bar, ""]
     met = {True: "yes", False: "no", None: ""}[f.met]
     spread = f"{f.spread[0]:.2f} to {f.spread[1]:.2f}"
-    return [f.what, f.device, f.peer, f"{f.times:.2f}", spread, f"{f.cpu:.2f}", bar, met]
+    times = f"{f.over * 1e6:.2f} us an op over" if f.most else f"{f.times:.2f}"
+    return [f.what, f.device, f.peer, times, spread, f"{f.cpu:.2f}", bar, met]
 
 
 def main(

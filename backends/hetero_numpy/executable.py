@@ -1,10 +1,13 @@
-"""A graph as a list of NumPy calls that write into one arena."""
+"""A graph as a list of NumPy calls that write into one arena.
+
+What a call costs beside the calls of NumPy is kept small: the arena, and the views of it that values lie in, are made
+once and used again by the next call; small regions are run op by op, since cutting them into blocks takes longer.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -12,8 +15,9 @@ import numpy as np
 
 from hetero.dim import concrete
 from hetero.errors import FOREIGN, DeviceError, HeteroError, from_foreign
+from hetero.graph.build import Builder, Ref, replay, rewrite
 from hetero.graph.ir import Graph, Node
-from hetero.graph.passes.fuse import fuse
+from hetero.graph.passes.fuse import full_shape, fuse
 from hetero.graph.passes.memory import VIEWS, plan_memory
 from hetero.op import Array
 from hetero_numpy import spiking
@@ -23,75 +27,95 @@ from hetero_numpy.region import Region
 Values: TypeAlias = "list[Any]"  # value number -> array; None: not made yet, or dead
 Step: TypeAlias = Callable[[Values], None]
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A value of the arena: where, and as what."""
-
-    value: int
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def view(self, arena: Array) -> Array:
-        nbytes = math.prod(self.shape) * self.dtype.itemsize
-        return arena[self.offset : self.offset + nbytes].view(self.dtype).reshape(self.shape)
+SMALL = 1 << 14  # elements of a region that is run op by op: its values stay in the nearest cache anyhow
+SPARES = 2  # frames kept for the next calls; more threads at once make their own
 
 
 class NumpyExecutable:
-    """Runs a graph. Safe to call from several threads: each call has an arena of its own."""
+    """Runs a graph. Safe to call from several threads: each call has a frame, and with it an arena, of its own."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = fuse(graph)
-        plan = plan_memory(self.graph, placed=_placed)
-        self._steps = [_step(self.graph, node) for node in self.graph.nodes]
+        self._ran = ran = rewrite(self.graph, _opened)
+        plan = plan_memory(ran, placed=_placed)
+        steps = {k: _step(ran, node) for k, node in enumerate(ran.nodes)}
         scratch = (
             s.scratch_bytes
-            for s in self._steps
+            for s in steps.values()
             if isinstance(s, RegionStep | ScanStep | CondStep | spiking.SpikingStep)
         )
         self.peak_bytes = plan.peak_bytes + max(scratch, default=0)
         self._arena_bytes = plan.arena_bytes
-        self._places = [self._place(i, o) for i, o in plan.offsets.items()]
-        self._frees = [plan.frees.get(k, ()) for k in range(len(self.graph.nodes))]
-        self._start: Values = [self.graph.constants.get(i) for i in range(len(self.graph.types))]
-        borrowed = {p.value for p in self.graph.inputs} | set(self.graph.constants)
-        self._copied = [plan.alias.get(p.value, p.value) in borrowed for p in self.graph.outputs]
+        self._offsets = dict(plan.offsets)
+        self._views = {v: s for v, s in plan.alias.items() if s in self._offsets}  # of values that lie in the arena
+        lies = self._offsets.keys() | self._views.keys()
+        loose = {k: tuple(i for i in dead if i not in lies) for k, dead in plan.frees.items()}
+        self._steps = [(s, loose.get(k, ()), ran.nodes[k]) for k, s in steps.items()
+                       if not self._views.keys() & ran.nodes[k].outputs]  # fmt: skip
+        self._inputs = [p.value for p in ran.inputs]
+        borrowed = {*self._inputs, *ran.constants}
+        self._outputs = [(p.value, plan.alias.get(p.value, p.value) in borrowed) for p in ran.outputs]
+        self._held = [i for i in range(len(ran.types)) if i not in ran.constants and i not in lies]
+        self._frames: list[Values] = []
 
-    def _place(self, value: int, offset: int) -> Place:
-        t = self.graph.types[value]
-        return Place(value, offset, concrete(t.known), t.dtype)
+    def _frame(self) -> Values:
+        """The table of values, with the views of a new arena in it."""
+        values: Values = [self._ran.constants.get(i) for i in range(len(self._ran.types))]
+        arena = np.empty(self._arena_bytes, np.uint8)
+        for value, at in self._offsets.items():
+            t = self._ran.types[value]
+            values[value] = arena[at : at + t.nbytes].view(t.dtype).reshape(concrete(t.known))
+        for value, source in self._views.items():
+            values[value] = values[source].reshape(concrete(self._ran.types[value].known))
+        return values
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Outputs own their memory: one that is an input or a constant is a copy."""
-        values = self._start.copy()
-        for port, array in zip(self.graph.inputs, inputs, strict=True):
-            values[port.value] = array
         try:
-            self._run(values)
+            values = self._frames.pop()
+        except IndexError:
+            values = None
+        try:
+            values = values or self._frame()
+            for value, array in zip(self._inputs, inputs, strict=True):
+                values[value] = array
+            with np.errstate(all="ignore"):  # a warning inside a graph names no line of the person's
+                self._run(values)
         except MemoryError as e:
             raise DeviceError(
                 f"numpy: no memory for a run that needs {self.peak_bytes} bytes beside its inputs",
                 hint="run with a smaller batch",
             ) from e
-        made = [values[p.value] for p in self.graph.outputs]
-        return tuple(a.copy() if c else a for a, c in zip(made, self._copied, strict=True))
+        made = tuple(values[i].copy() if copied else values[i] for i, copied in self._outputs)
+        for i in self._held:
+            values[i] = None
+        if len(self._frames) < SPARES:
+            self._frames.append(values)
+        return made
 
     def _run(self, values: Values) -> None:
-        arena = np.empty(self._arena_bytes, np.uint8)
-        for place in self._places:
-            values[place.value] = place.view(arena)
-        for node, step, dead in zip(self.graph.nodes, self._steps, self._frees, strict=True):
-            try:
+        node = None
+        try:
+            for step, dead, node in self._steps:  # noqa: B007, the handlers below name it
                 step(values)
-            except HeteroError as e:
-                raise e.at(node.label) from e.__cause__
-            except MemoryError:
-                raise
-            except FOREIGN as e:
-                raise from_foreign(node.label, e) from e
-            for i in dead:
-                values[i] = None
+                for i in dead:
+                    values[i] = None
+        except HeteroError as e:
+            raise e.at(node.label if node else "") from e.__cause__
+        except MemoryError:
+            raise
+        except FOREIGN as e:
+            raise from_foreign(node.label if node else "", e) from e
+
+
+def _opened(builder: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref] | None:
+    """A small region as its nodes."""
+    if node.op.name != "fused":
+        return None
+    body: Graph = node.attrs["body"]
+    if math.prod(concrete(full_shape(body, node.attrs["pattern"]))) > SMALL:
+        return None
+    return replay(body, builder, refs)
 
 
 def _placed(node: Node) -> bool:
@@ -104,10 +128,23 @@ def _step(graph: Graph, node: Node) -> Step:
         return CONTROL[node.op.name](graph, node)
     if node.op.name in VIEWS:
         return partial(_view, node.inputs[0], node.outputs[0], concrete(graph.types[node.outputs[0]].known))
-    run = into(node.op.name, node.attrs)
+    run = into(node.op.name, node.attrs, floats=all(t.dtype.kind == "f" for t in graph.in_types(node)))
     if run is None:
         return partial(_reference, node)
-    return IntoStep(graph, node, run)
+    if node.outputs[0] in {p.value for p in graph.outputs} | _shown(graph):
+        return partial(_into_new, node.inputs, node.outputs[0], run, _maker(graph, node.outputs[0]))
+    if isinstance(run, np.ufunc) and len(node.inputs) in _UFUNC:
+        return _UFUNC[len(node.inputs)](run, *node.inputs, *node.outputs)
+    return partial(_into, node.inputs, node.outputs[0], run)
+
+
+def _shown(graph: Graph) -> set[int]:
+    """Values that an output of the graph is a view of: they are new memory, too."""
+    seen = {p.value for p in graph.outputs}
+    for node in reversed(graph.nodes):
+        if node.op.name in VIEWS and node.outputs[0] in seen:
+            seen.add(node.inputs[0])
+    return seen
 
 
 def _view(source: int, to: int, shape: tuple[int, ...], values: Values) -> None:
@@ -120,20 +157,32 @@ def _reference(node: Node, values: Values) -> None:
         values[i] = array
 
 
-class IntoStep:
-    """One op into its place, or into new memory when it is an output of the graph."""
+def _into(inputs: tuple[int, ...], output: int, run: Into, values: Values) -> None:
+    """One op into its place."""
+    run(*[values[i] for i in inputs], out=values[output])
 
-    def __init__(self, graph: Graph, node: Node, run: Into) -> None:
-        (self._output,) = node.outputs
-        self._inputs, self._run = node.inputs, run
-        self._new = _maker(graph, self._output)
 
-    def __call__(self, values: Values) -> None:
-        out = values[self._output]
-        if out is None:
-            out = values[self._output] = self._new()
-        with np.errstate(all="ignore"):
-            self._run(*[values[i] for i in self._inputs], out=out)
+def _into_new(inputs: tuple[int, ...], output: int, run: Into, new: Callable[[], Array], values: Values) -> None:
+    """One op into new memory: an output of the graph."""
+    out = values[output] = new()
+    run(*[values[i] for i in inputs], out=out)
+
+
+def _ufunc1(run: np.ufunc, a: int, output: int) -> Step:
+    def step(values: Values) -> None:
+        run(values[a], out=values[output])
+
+    return step
+
+
+def _ufunc2(run: np.ufunc, a: int, b: int, output: int) -> Step:
+    def step(values: Values) -> None:
+        run(values[a], values[b], out=values[output])
+
+    return step
+
+
+_UFUNC: dict[int, Callable[..., Step]] = {1: _ufunc1, 2: _ufunc2}
 
 
 class RegionStep:

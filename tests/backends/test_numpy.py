@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 
 from hetero import dtype as dt
 from hetero.compile import compile
+from hetero.errors import AxisError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph
 from hetero.graph.passes import optimize
 from hetero.op import OPS, TensorType, arguments
 from hetero.registry import find
 from hetero.testing import assert_agrees, random_graph
-from hetero_numpy import region, threads
+from hetero_numpy import executable, region, threads
 from hetero_numpy.into import into
 from hetero_numpy.special import erf
 
@@ -49,6 +51,7 @@ def test_blocks_tile_the_region_once(shape: tuple[int, ...], rows: bool) -> None
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few elements and threads for everything: what large arrays meet."""
+    monkeypatch.setattr(executable, "SMALL", 0)
     monkeypatch.setattr(region, "BLOCK", 8)
     monkeypatch.setattr(region, "PARALLEL", 1)
     monkeypatch.setattr(threads, "COUNT", 3)
@@ -132,3 +135,34 @@ def test_a_non_contiguous_input_is_taken() -> None:
     program = compile(gelu((4, 6)), find("numpy"))
     x = np.random.default_rng(0).random((6, 4), "float32").T
     assert np.allclose(program(x)[0], gelu((4, 6)).evaluate(x)[0])
+
+
+def test_calls_share_no_memory_though_they_use_one_arena() -> None:
+    """Outputs of an earlier call stay as they were, and threads that run at once each have an arena."""
+    builder = Builder("again")
+    x = builder.input("x", TensorType((64, 64), dt.float32))
+    y = builder("tanh", builder("matmul", builder("exp", x), x))
+    graph = builder.build(
+        {"y": y, "z": builder("reshape", y, shape=(4096,)), "x": builder("reshape", x, shape=(4096,))}
+    )
+    run = executable.NumpyExecutable(graph)
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(-1, 1, (64, 64)).astype("float32") for _ in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(run, arrays))
+    for array, outs in zip(arrays, made, strict=True):
+        for got, want in zip(outs, graph.evaluate(array), strict=True):
+            assert np.allclose(got, want, atol=1e-5)
+    assert not np.shares_memory(made[0][2], arrays[0])
+
+
+def test_a_call_that_failed_leaves_nothing_behind() -> None:
+    """Neither its inputs, nor an arena with half of its values."""
+    builder = Builder("fails")
+    x, i = builder.input("x", TensorType((3,), dt.float32)), builder.input("i", TensorType((1,), dt.int64))
+    run = executable.NumpyExecutable(builder.build({"y": builder("take", builder("exp", x), i, axis=0)}))
+    with pytest.raises(AxisError, match="index 9 is out of bounds"):
+        run(np.zeros(3, "float32"), np.array([9]))
+    assert run._frames == []
+    (y,) = run(np.zeros(3, "float32"), np.array([2]))
+    assert y == 1
