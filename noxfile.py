@@ -18,7 +18,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
-REQUIRE = os.environ.get("HETERO_REQUIRE", "numpy,opencl")
+REQUIRE = os.environ.get("HETERO_REQUIRE", "numpy,onnxruntime,opencl")
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -39,6 +39,7 @@ def _pythons() -> list[str]:
 
 
 PYTHONS = _pythons()
+BETWEEN = ["tests/core", "tests/cli", "tests/profile", "tests/report", "tests/backends", "hetero/testing"]
 nox.options.sessions = ["lint", "types", "bench", "tests", "conformance", *["lava"] * _answers("3.10")]
 
 
@@ -60,9 +61,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The whole suite on every backend; arguments go to pytest."""
+    """The whole suite on every backend, on the oldest and the newest Python; between them what a Python can change.
+
+    Arguments go to pytest, which then runs just these.
+    """
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "auto", *session.posargs, env={"HETERO_REQUIRE": REQUIRE})
+    between = PYTHONS[1:-1]
+    chosen = session.posargs or (BETWEEN if session.python in between else [])
+    session.run("pytest", "-n", "auto", *chosen, env={"HETERO_REQUIRE": REQUIRE})
 
 
 @nox.session
