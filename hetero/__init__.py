@@ -193,7 +193,7 @@ from hetero.spi import Backend, Device
 from hetero.tensor import Tensor
 
 if TYPE_CHECKING:
-    from hetero import fft, linalg, random, snn
+    from hetero import fft, linalg, models, nn, random, snn
     from hetero.calibration import calibrate
     from hetero.compile import FallbackWarning
     from hetero.convert.activations import quantize_activations
@@ -242,7 +242,7 @@ _LATER = {
     "to_snn": "hetero.convert.snn",
     "trace": "hetero.tracing",
 }
-_SUBMODULES = frozenset({"fft", "linalg", "random", "snn"})
+_SUBMODULES = frozenset({"fft", "linalg", "models", "nn", "random", "snn"})
 
 
 def __getattr__(name: str) -> Any:
@@ -402,12 +402,14 @@ __all__ = [
     "minimum",
     "moveaxis",
     "multiply",
+    "models",
     "nan",
     "negative",
     "newaxis",
     "nextafter",
     "nonzero",
     "not_equal",
+    "nn",
     "ones",
     "ones_like",
     "permute_dims",
