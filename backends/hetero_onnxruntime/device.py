@@ -40,14 +40,18 @@ class Provider:
         what = f"{self.name} of onnxruntime {driver().__version__}{said}"
         return Device("onnxruntime", index, what, _memory_bytes() if self.name == CPU else 0, True, MISSING)
 
-    def session(self, model: bytes, weights: Mapping[str, Any], *, threads: int = 0, optimised: bool = True) -> Any:
-        """An InferenceSession with this provider alone: what it does not take is an error, never another's work."""
+    def session(self, model: bytes, weights: Mapping[str, Any], *, threads: int = 0, level: str = "ALL") -> Any:
+        """An InferenceSession with this provider alone: what it does not take is an error, never another's work.
+
+        `level` of its own optimisations: ALL, BASIC, or none (DISABLE_ALL).
+        """
         ort = driver()
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised
         options.intra_op_num_threads = threads
-        if not optimised:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if level != "ALL":
+            name = level if level.startswith("DISABLE") else f"ENABLE_{level}"
+            options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{name}")
         if self.name != CPU:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if weights:
@@ -69,11 +73,19 @@ def driver() -> Any:
         import_module("onnx")
     except Exception as e:  # a broken wheel fails in every way there is
         raise BackendError(f"{getattr(e, 'name', None) or 'onnxruntime'} does not import: {e}", hint=FIX) from e
-    found = tuple(int(part) for part in ort.__version__.split(".")[:2])
-    if found < OLDEST:
+    if _parts(ort.__version__) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise BackendError(f"onnxruntime {ort.__version__} is older than {wanted}", hint=FIX)
     return ort
+
+
+def version() -> tuple[int, ...]:
+    """(1, 24)"""
+    return _parts(driver().__version__)
+
+
+def _parts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def find() -> Found:

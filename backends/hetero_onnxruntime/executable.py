@@ -34,9 +34,9 @@ class OnnxRuntimeExecutable:
         # The session refers to the arrays of the graph: their memory is there once, and held as long as the session.
         self._weights = {n: _value(a) for n, a in weights.items()}
         self._inputs = [i.name for i in model.graph.input]
-        threads = 1 if _work(graph) < ONE_THREAD else 0
+        how: dict[str, Any] = {"threads": 1 if _work(graph) < ONE_THREAD else 0, "level": _level(graph)}
         try:
-            self._session = provider.session(model.SerializeToString(), self._weights, threads=threads)
+            self._session = provider.session(model.SerializeToString(), self._weights, **how)
         except Exception as e:  # ONNX Runtime has a type of its own for each of its errors
             raise DeviceError(
                 f"{provider.name} does not take {graph.name}: {' '.join(str(e).split())[:400]}",
@@ -69,6 +69,11 @@ def _ports(graph: Graph) -> tuple[list[int], list[int]]:
 
 def _value(array: Array) -> Any:
     return driver().OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+
+
+def _level(graph: Graph) -> str:
+    """Its extended fusions are made for float32; with float64 some name kernels that are not there."""
+    return "BASIC" if any(t.dtype.name == "float64" for t in graph.types) else "ALL"
 
 
 def _work(graph: Graph) -> float:

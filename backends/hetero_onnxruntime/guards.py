@@ -12,6 +12,7 @@ import numpy as np
 
 from hetero.graph.build import Builder, Ref, rewrite
 from hetero.graph.ir import Graph, Node
+from hetero_onnxruntime.device import version
 
 Guard = Callable[[Builder, Node, "tuple[Ref, ...]"], "Sequence[Ref] | None"]
 
@@ -43,6 +44,14 @@ def _division(b: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref] | 
     (made,) = b.emit(node.op, (x, b("where", b("logical_or", none, minus), one, y)), node.attrs)
     by_minus = b("negative", x) if node.op.name == "floor_divide" else zero
     return (b("where", none, zero, b("where", minus, by_minus, made)),)
+
+
+def _erf(b: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref] | None:
+    """Before 1.24 erf of NaN is 1."""
+    if version() >= (1, 24):
+        return None
+    (x,) = refs
+    return (b("where", b("isnan", x), x, b("erf", x)),)
 
 
 def _left(b: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref]:
@@ -77,5 +86,6 @@ def _shift(b: Builder, refs: tuple[Ref, ...]) -> tuple[Ref, Ref, Ref, Ref]:
 
 
 GUARDS: Mapping[str, Guard] = {
-    "floor_divide": _division, "remainder": _division, "fmod": _division, "left_shift": _left, "right_shift": _right,
+    "erf": _erf, "floor_divide": _division, "remainder": _division, "fmod": _division, "left_shift": _left,
+    "right_shift": _right,
 }  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from threading import Lock
 from typing import TypeAlias
 
@@ -12,26 +13,47 @@ from hetero.convert.onnx_out_rules import takes
 from hetero.errors import HeteroError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
-from hetero.op import Types
+from hetero.op import Attrs, Types
 from hetero.spi import YES, Support
-from hetero_onnxruntime.device import MISSING, Provider
+from hetero_onnxruntime.device import MISSING, Provider, version
 from hetero_onnxruntime.guards import guarded
 
 OPSET = 21
 Key: TypeAlias = "tuple[Hashable, ...]"
 
-# Op -> (dtypes, why): ONNX Runtime has a kernel, and it gives something else than the op means.
 INTEGERS = frozenset(d.name for d in dt.INTEGER)
+UNSIGNED = frozenset({"uint32", "uint64"})
 _EPSILON = "epsilon is float32 in ONNX, which is too coarse for float64"
-WRONG: Mapping[str, tuple[frozenset[str], str]] = {
-    "prod": (INTEGERS, "products of integers that overflow are not wrapped by onnxruntime"),
-    "matmul": (
-        frozenset({"uint32", "uint64"}),
-        "onnxruntime's kernel of unsigned integers fails where there is nothing to sum",
+
+
+def _always(attrs: Attrs) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A kernel of ONNX Runtime that gives something else than the op means, for some dtypes, versions, attributes."""
+
+    why: str
+    dtypes: frozenset[str]
+    before: tuple[int, int] = (1 << 30, 0)  # the version from which it is right
+    when: Callable[[Attrs], bool] = _always
+
+
+def _cut_windows(attrs: Attrs) -> bool:
+    return bool(attrs["ceil"] and attrs["count_include_pad"])
+
+
+FLAWS: Mapping[str, Flaw] = {
+    "prod": Flaw("products of integers that overflow are not wrapped by onnxruntime", INTEGERS),
+    "matmul": Flaw("onnxruntime's kernel of unsigned integers fails where there is nothing to sum", UNSIGNED),
+    "batch_norm": Flaw(_EPSILON, frozenset({"float64"})),
+    "group_norm": Flaw(_EPSILON, frozenset({"float64"})),
+    "avg_pool": Flaw(
+        "onnxruntime before 1.24 counts cells beyond the pads where a window is cut",
+        frozenset({"float16", "float32", "float64"}), (1, 24), _cut_windows,
     ),
-    "batch_norm": (frozenset({"float64"}), _EPSILON),
-    "group_norm": (frozenset({"float64"}), _EPSILON),
-}
+}  # fmt: skip
 
 _known: dict[Key, str] = {}
 _lock = Lock()
@@ -47,9 +69,9 @@ def support(node: Node, types: Types, outs: Types, provider: Provider) -> Suppor
 
 def _by_tables(node: Node, types: Types, outs: Types) -> str:
     op = node.op
-    dtypes, why = WRONG.get(op.name, (frozenset[str](), ""))
-    if types and types[0].dtype.name in dtypes:
-        return f"{op.name}: {why}"
+    flaw = FLAWS.get(op.name)
+    if flaw and types[0].dtype.name in flaw.dtypes and version() < flaw.before and flaw.when(node.attrs):
+        return f"{op.name}: {flaw.why}"
     if not takes(node, OPSET):
         return f"{op.name} is run as its parts" if op.composite else f"{op.name} has no form in ONNX"
     absent = dict.fromkeys(t.dtype.name for t in (*types, *outs) if t.dtype.name in MISSING)
@@ -86,7 +108,7 @@ def _tried(node: Node, types: Types, provider: Provider) -> str:
     made = builder.emit(node.op, [builder.input(f"x{k}", t) for k, t in enumerate(types)], node.attrs)
     try:
         model = to_onnx(guarded(builder.build(made)), opset=OPSET).SerializeToString()
-        provider.session(model, {}, threads=1, optimised=False)
+        provider.session(model, {}, threads=1, level="DISABLE_ALL")
     except HeteroError as e:
         return e.problem.splitlines()[-1].strip()
     except Exception as e:  # ONNX Runtime has a type of its own for each of its errors

@@ -117,7 +117,19 @@ def _remainder(s: Site) -> str:
 
 
 def _fmod(s: Site) -> str:
-    return s("Mod", *s.ins, fmod=1)
+    """Of 64-bit integers from the other remainder: ONNX Runtime before 1.24 takes them through float64"""
+    x, y = s.ins
+    if s.types[0].dtype != dt.int64:
+        return s("Mod", x, y, fmod=1)
+    r = s("Mod", x, y)
+    return s("Where", _rounded_down(s, r), s("Sub", r, y), r)
+
+
+def _rounded_down(s: Site, r: str) -> str:
+    """Whether something remains and the signs of integers x and y differ: floor and the quotient towards 0 part"""
+    x, y = s.ins
+    other = s("Xor", s("Less", x, s.like(0)), s("Less", y, s.like(0)))
+    return s("And", other, s("Not", s("Equal", r, s.like(0))))
 
 
 def _floor_divide(s: Site) -> str:
@@ -131,15 +143,11 @@ def _floor_divide(s: Site) -> str:
 
 
 def _floor_divide_integers(s: Site) -> str:
-    """ONNX's rounds towards 0: one less where something remains and its sign is not that of the divisor"""
-    x, y = s.ins
-    whole = s("Div", x, y)
+    """ONNX's quotient is rounded towards 0"""
+    whole = s("Div", *s.ins)
     if s.types[0].dtype.kind == "u":
         return whole
-    r, zero = s("Mod", x, y, fmod=1), s.like(0)
-    other = s("Xor", s("Less", r, zero), s("Less", y, zero))
-    less = s("And", other, s("Not", s("Equal", r, zero)))
-    return s("Sub", whole, s.cast(less, s.types[0].dtype))
+    return s("Sub", whole, s.cast(_rounded_down(s, s("Mod", *s.ins)), s.types[0].dtype))
 
 
 def _left_shift(s: Site) -> str:
