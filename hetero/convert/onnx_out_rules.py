@@ -324,6 +324,14 @@ def _codes(name: str) -> Rule:
     return rule
 
 
+def _matmul_integer(s: Site) -> str:
+    return s("MatMulInteger", *s.ins)
+
+
+def _conv_integer(s: Site) -> str:
+    return s("ConvInteger", *s.ins, group=s.attrs["groups"], **_windows(s))
+
+
 # -- control --------------------------------------------------------------------------------------------------
 
 
@@ -382,5 +390,6 @@ RULES: dict[str, Rule] = MATH | {
     "group_norm": _with("GroupNormalization", "epsilon", groups="num_groups"), "det": _with("Det"),
     "roi_align": _roi_align, "max_roi_pool": _max_roi_pool, "deform_conv": _deform_conv, "non_max_suppression": _boxes,
     "quantize_linear": _codes("QuantizeLinear"), "dequantize_linear": _codes("DequantizeLinear"),
+    "matmul_integer": _matmul_integer, "conv_integer": _conv_integer,
     "attention": _attention, "scan": _scan, "cond": _cond, "fused": _fused,
 }  # fmt: skip

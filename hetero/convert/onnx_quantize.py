@@ -11,6 +11,7 @@ from hetero.convert.onnx_nn import window
 from hetero.convert.onnx_tensor import dtype_of
 from hetero.graph.build import Ref
 from hetero.ops.quantize import CODES, bounds
+from hetero.ops.quantize_products import BYTES
 
 Ints = tuple[int, ...]
 
@@ -133,10 +134,20 @@ def _one(n: Call, factor: Ref) -> Ref:
     return n.reshape(factor) if factor.type.size == 1 else factor
 
 
+def _zeros(n: Call, *each: tuple[Ref, Ref | None]) -> list[Ref]:
+    """One zero point for each operand, 0 where it is left out; nothing where there are several, or no bytes."""
+    if any(x.type.dtype not in BYTES or (zero is not None and zero.type.size != 1) for x, zero in each):
+        return []
+    return [n.constant(0, x.type.dtype) if zero is None else n.reshape(zero) for x, zero in each]
+
+
 @lowers("MatMulInteger")
 def _matmul_integer(n: Call, a: Ref, b: Ref, a_zero: Ref | None = None, b_zero: Ref | None = None) -> Ref:
-    """`matmul` in int32"""
+    """`matmul_integer`, or with zero points for rows or columns `matmul` in int32"""
     n.only(a.type.rank >= 2 and b.type.rank >= 2, "vectors are not covered")
+    zeros = _zeros(n, (a, a_zero), (b, b_zero))
+    if zeros and isinstance(a.type.known[-1], int):
+        return n.emit("matmul_integer", a, b, *zeros)
     left = centred(n, a, None if a_zero is None else _rows(n, a_zero, a))
     return n.emit("matmul", left, centred(n, b, None if b_zero is None else _one(n, b_zero)))
 
@@ -162,7 +173,10 @@ def _conv_integer(
     dilations: Ints | None = None, group: int = 1, kernel_shape: Ints | None = None, pads: Ints | None = None,
     strides: Ints | None = None,
 ) -> Ref:  # fmt: skip
-    """`conv` in int32"""
+    """`conv_integer`, or with zero points for channels `conv` in int32"""
+    if (zeros := _zeros(n, (x, x_zero), (w, w_zero))) and kernel_shape in (None, n.shape(w)[2:]):
+        at = window(n, x, n.shape(w)[2:], strides, dilations, pads, auto_pad)
+        return n.emit("conv_integer", x, w, *zeros, **at.attrs(), groups=group)
     return _int_conv(n, x, w, x_zero, w_zero, None, auto_pad, dilations, group, kernel_shape, pads, strides)
 
 

@@ -2,9 +2,9 @@
 
 QDQ: before each product its weights and what comes in are codes, and are made numbers again; so the graph says exactly
 what is rounded where, and runs on every backend as it is. `hetero.graph.passes.integers` makes products of the codes
-themselves of it. Weights have a scale for each channel (of 4 bits: for each block), activations scale and zero point for
-each tensor, biases are int32 on the scale of their product. Post-training, as in Krishnamoorthi, arXiv:1806.08342 (2018),
-section 3.
+themselves of it. Weights have a scale for each channel (of 4 bits: for each block), activations scale and zero point
+for each tensor, biases are int32 on the scale of their product. Post-training, as in Krishnamoorthi, arXiv:1806.08342
+(2018), section 3.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def quantize(
     test         what the errors are measured on; `data` where it is not given
     device       what runs the graphs
 
-    A GraphError lists everything that is wrong with the arguments. What cannot be quantised stays; the report says what.
+    A GraphError lists everything that is wrong with the arguments. The report says what cannot be quantised and stays.
     """
     asked = _Asked(weights, activations, calibration, percentile, block, tuple(skip))
     asked.check()

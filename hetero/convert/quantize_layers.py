@@ -17,8 +17,8 @@ PRODUCTS = ("conv", "matmul")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
-    """One conv or matmul. Positions are of its inputs, `channel` is an axis of the weights, and `summed` the one that the
-    product sums over. A bias is a constant that the node, or the `add` after it, has for each channel."""
+    """One conv or matmul. Positions are of its inputs, `channel` is an axis of the weights, and `summed` the one that
+    the product sums over. A bias is a constant that the node, or the `add` after it, has for each channel."""
 
     node: Node
     name: str

@@ -148,8 +148,8 @@ def stored(array: Array) -> int:
 
 
 def coded(weight: Array, axis: int, dtype: dt.DType, *, block: int, way: str, least: Array | None = None) -> Codes:
-    """`weight` with one scale for each channel of `axis`, not below `least`; or along `axis` for each block. "mse" takes
-    the scale that loses least of codes of less than a byte; else the largest weight has the largest code."""
+    """`weight` with one scale for each channel of `axis`, not below `least`; or along `axis` for each block. With "mse"
+    it is the one that loses least, of codes of less than a byte; else the largest weight has the largest code."""
     whole = np.moveaxis(weight, axis, -1 if block else 0)
     if block:
         count = -(-whole.shape[-1] // block)

@@ -1,7 +1,8 @@
 """What quantising loses and saves: measured, by running the graph before and after on the same data.
 
 The error of a layer is that of its output in the quantised graph, so it has in it what the layers before it lost. SQNR
-is the signal-to-quantisation-noise ratio in dB: 10 log10 of the sum of squares of the original over that of the difference.
+is the signal-to-quantisation-noise ratio in dB: 10 log10 of the sum of squares of the original over the sum of squares
+of the difference.
 """
 
 from __future__ import annotations
