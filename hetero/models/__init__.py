@@ -5,9 +5,9 @@ vectors = model.encode(["a sentence", "another one"])  # (2, 384), on the backen
 """
 
 from hetero.models.bert import Bert, BertConfig
-from hetero.models.generate import Generation
+from hetero.models.generation import Generation
 from hetero.models.gpt import Gpt, GptConfig
-from hetero.models.minilm import MiniLM, minilm
+from hetero.models.sentences import MiniLM, minilm
 from hetero.models.wordpiece import WordPiece
 
 __all__ = ["Bert", "BertConfig", "Generation", "Gpt", "GptConfig", "MiniLM", "WordPiece", "minilm"]

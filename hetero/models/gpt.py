@@ -11,9 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from hetero import nn
 from hetero.errors import AttributeValueError, ShapeError
-from hetero.models.generate import Generation, Sampler, generate
-from hetero.nn.attention import Position
+from hetero.models.generation import Generation, Sampler, generate
 from hetero.nn.functional import count
+from hetero.nn.heads import Position
 from hetero.nn.init import keys, normal
 from hetero.nn.module import have
 from hetero.tensor import Tensor, matmul

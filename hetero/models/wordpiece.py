@@ -25,10 +25,10 @@ class WordPiece:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         try:
-            lines = Path(path).read_text("utf-8").splitlines()
+            lines = Path(path).read_text("utf-8").split("\n")  # not splitlines: a piece may be another separator
         except (OSError, UnicodeDecodeError) as e:
             raise ModelError(f"{path} is no vocabulary: {e}", hint="a text file with one piece a line") from e
-        self.tokens = {piece.rstrip("\n"): k for k, piece in enumerate(lines)}
+        self.tokens = {piece: k for k, piece in enumerate(lines) if piece}
         absent = [t for t in ("[UNK]", "[CLS]", "[SEP]", "[PAD]") if t not in self.tokens]
         if absent:
             raise ModelError(f"{path} lacks {', '.join(absent)}", hint="is it a vocabulary of BERT?")

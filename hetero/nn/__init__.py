@@ -8,7 +8,6 @@ A module is data that never changes: `state` lists its tensors by path, `bind` a
 """
 
 from hetero.nn import init
-from hetero.nn.attention import Cache, MultiHeadAttention, empty_cache
 from hetero.nn.functional import (
     attention,
     batch_norm,
@@ -27,9 +26,10 @@ from hetero.nn.functional import (
     softmax,
     softplus,
 )
+from hetero.nn.heads import Cache, MultiHeadAttention, empty_cache
 from hetero.nn.layers import BatchNorm, Conv2d, Dropout, Embedding, LayerNorm, Linear, RMSNorm, Sequential
 from hetero.nn.module import Module, bind, state
-from hetero.nn.state import load_state, save_state
+from hetero.nn.weights import load_state, save_state
 
 __all__ = [
     "BatchNorm",

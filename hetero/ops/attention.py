@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hetero import dtype as dt
-from hetero.dim import Dim, Shape, Size, broadcast, show
+from hetero.dim import Dim, Shape, Size, show
 from hetero.dtype import DType
 from hetero.errors import AttributeValueError, DTypeError, ShapeError
 from hetero.op import Arg, Array, Attrs, Cost, Emit, Op, Sample, TensorType, Types, Value, define
@@ -52,7 +52,8 @@ def _scores(q: TensorType, k: TensorType) -> Shape:
 def _check_mask(mask: TensorType, dtype: DType, scores: Shape) -> None:
     if mask.dtype not in (dt.bool_, dtype):
         raise DTypeError(f"attention of {dtype.name} has a mask of {mask.dtype.name}", hint="bool, or the same dtype")
-    if len(mask.known) > len(scores) or broadcast(mask.known, scores) != scores:
+    behind = scores[len(scores) - mask.rank :]
+    if mask.rank > len(scores) or any(m not in (1, n) for m, n in zip(mask.known, behind, strict=True)):
         raise ShapeError(f"a mask of {show(mask.known)} does not stretch to the scores {show(scores)}")
 
 

@@ -115,7 +115,7 @@ def minilm(source: str | PathLike[str] | None = None) -> MiniLM:
 
     Tokens are made by the library `tokenizers` where it is installed, else by `WordPiece`; they are the same.
     """
-    folder = _installed() if source is None else Path(source)
+    folder = installed() if source is None else Path(source)
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"{folder} has no model.safetensors", hint=INSTALL)
@@ -123,7 +123,7 @@ def minilm(source: str | PathLike[str] | None = None) -> MiniLM:
     return MiniLM(bert, _tokenizer(folder))
 
 
-def _installed() -> Path:
+def installed() -> Path:
     """The folder of the package; it is not imported, since that would run its code."""
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
@@ -136,4 +136,4 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return _Library(whole) if whole.is_file() and find_spec("tokenizers") else WordPiece(folder / "vocab.txt")
 
 
-__all__ = ["MiniLM", "batches", "minilm", "padded"]
+__all__ = ["MiniLM", "batches", "installed", "minilm", "padded"]
