@@ -44,3 +44,15 @@ def cache_dir() -> Path:
         return Path(told)
     base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.environ.get("LOCALAPPDATA", "").strip()
     return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "hetero"
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def cache_limit() -> int:
+    """HETERO_CACHE_LIMIT: bytes that the cache folder may hold, 1G when unset; 500M and 64K are understood."""
+    text = os.environ.get("HETERO_CACHE_LIMIT", "").strip().upper() or "1G"
+    number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
+    if not number.isdigit():
+        raise ConfigError(f"HETERO_CACHE_LIMIT is {text!r}", hint="bytes, or a number with K, M or G: 500M")
+    return int(number) * _UNITS[unit]

@@ -6,11 +6,8 @@ inputs, outputs, nodes and open dimensions stay. What has no form is refused, ev
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +26,7 @@ from hetero.convert.onnx_write import (
 )
 from hetero.dim import Dim
 from hetero.errors import ModelError
+from hetero.files import write_whole
 from hetero.graph.ir import Graph
 from hetero.graph.passes.decompose import decompose
 from hetero.op import Array
@@ -107,14 +105,10 @@ def _body(graph: Graph, opset: int) -> tuple[Any, Model]:
 def write(path: str | PathLike[str], graph: Graph, *, opset: int = USUAL) -> None:
     """`to_onnx`, in a file: the whole of it, or none."""
     data = to_onnx(graph, opset=opset).SerializeToString()
-    target = Path(fspath(path))
     try:
-        handle, scratch = tempfile.mkstemp(dir=target.absolute().parent, suffix=".onnx")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(scratch, target)
+        write_whole(path, data)
     except OSError as e:
-        raise ModelError(f"cannot write {target}: {e}", hint="choose a folder that can be written to") from e
+        raise ModelError(f"cannot write {fspath(path)}: {e}", hint="choose a folder that can be written to") from e
 
 
 def _infos(model: Model, graph: Graph, values: dict[str, int]) -> list[Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from hetero import dtype as dt
 from hetero.dim import Dim
 from hetero.errors import GraphError, HeteroError
+from hetero.files import write_whole
 from hetero.graph.build import Builder, Ref
 from hetero.graph.check import check
 from hetero.graph.ir import Graph
@@ -39,19 +39,11 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     tensors: dict[str, Array] = {}
     text = json.dumps({"version": VERSION, "graph": _graph_out(graph, tensors)})
     data = to_bytes({k: _storable(a) for k, a in tensors.items()}, {KEY: text})
-    target = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(path, data)
     except OSError as e:
         raise GraphError(
-            f"cannot write {target}: {e.strerror or e}", hint="choose a folder that can be written to"
+            f"cannot write {os.fspath(path)}: {e.strerror or e}", hint="choose a folder that can be written to"
         ) from e
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from hetero.errors import ProfileError
+from hetero.files import write_whole
 from hetero.profile.fields import EFFICIENCY, EXTRA, MAIN, SPIKING
 from hetero.profile.profile import Profile
 from hetero.profile.quantity import Quantity
@@ -23,15 +22,8 @@ def write(profile: Profile, path: Path | str) -> None:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".profile-", suffix=".tmp")
+        write_whole(target, text)
     except OSError as e:
-        raise ProfileError(f"cannot write profile {target}: {e.strerror or e}") from e
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.replace(temporary, target)
-    except OSError as e:
-        Path(temporary).unlink(missing_ok=True)
         raise ProfileError(f"cannot write profile {target}: {e.strerror or e}") from e
 
 

@@ -6,8 +6,6 @@ a chip, and the original with the cost model that plans are made by. Nothing of 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from hetero.chip import Chip, Events, Mapped, bill, load_chip, map_network
 from hetero.convert.snn import Converted, Progress, Ran, of_batch
 from hetero.errors import GraphError
+from hetero.files import write_whole
 from hetero.graph.ir import Graph
 from hetero.graph.passes.fuse import groups
 from hetero.op import Array
@@ -103,10 +102,7 @@ class Report:
         from hetero.report.converted_page import whole
 
         try:
-            handle, scratch = tempfile.mkstemp(dir=Path(path).absolute().parent, suffix=".html")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(whole(self))
-            os.replace(scratch, path)
+            write_whole(path, whole(self))
         except OSError as e:
             problem = f"cannot write the report to {path}: {e}"
             raise GraphError(problem, hint="choose a folder that can be written to") from e

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hetero.errors import PlanError
+from hetero.files import write_whole
 from hetero.profile.quantity import Interval
 from hetero.report.charts import candidates, matrix, pareto
 from hetero.report.page import cell, number, page, section, table, text
@@ -42,10 +41,7 @@ def write(
     """
     whole = page(f"plan of {plan.tasks.name}", _body(plan, result, front or plan.pareto(POINTS), flips))
     try:
-        handle, scratch = tempfile.mkstemp(dir=Path(path).absolute().parent, suffix=".html")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(whole)
-        os.replace(scratch, path)
+        write_whole(path, whole)
     except OSError as e:
         raise PlanError(f"cannot write the report to {path}: {e}", hint="choose a folder that can be written to") from e
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hetero.errors import PlanError
+from hetero.files import write_whole
 
 if TYPE_CHECKING:
     from hetero.scheduler.plan import Plan
@@ -65,10 +64,7 @@ def _of_plan(plan: Plan) -> Iterator[Span]:
 def _write(spans: Iterable[Span], path: str | Path, about: dict[str, Any]) -> None:
     whole = {"displayTimeUnit": "ms", "otherData": about, "traceEvents": list(_events(list(spans)))}
     try:
-        handle, scratch = tempfile.mkstemp(dir=Path(path).absolute().parent, suffix=".json")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(whole, file, allow_nan=False)
-        os.replace(scratch, path)
+        write_whole(path, json.dumps(whole, allow_nan=False))
     except OSError as e:
         raise PlanError(f"cannot write the trace to {path}: {e}", hint="choose a folder that can be written to") from e
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hetero.errors import HeteroError, PlanError
+from hetero.files import write_whole
 from hetero.graph.ir import Graph
 from hetero.scheduler.lower import Ends
 from hetero.scheduler.reasons import reasons
@@ -93,11 +92,7 @@ def save(plan: Plan, path: str | Path) -> None:
     """All or nothing: a reader never sees half a file."""
     text = json.dumps(finite(to_dict(plan)), indent=1, default=_plain, allow_nan=False)
     try:
-        folder = Path(path).absolute().parent
-        handle, scratch = tempfile.mkstemp(dir=folder, suffix=".json")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(scratch, path)
+        write_whole(path, text)
     except OSError as e:
         raise PlanError(f"cannot write the plan to {path}: {e}", hint="choose a folder that can be written to") from e
 
