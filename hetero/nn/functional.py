@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from hetero import random
 from hetero.array_api.indexing import take
 from hetero.array_api.manipulation import concat, normal_axis
-from hetero.eager import place
+from hetero.eager import HostTensor, place
 from hetero.errors import AttributeValueError, ShapeError
 from hetero.tensor import Tensor, apply, matmul
 from hetero.tracing import Traced, _active
@@ -149,9 +150,15 @@ def rotary(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
 def count(n: Any, beside: Tensor) -> Tensor:
     """0 .. n - 1, int64 (n,), on the device of `beside`. An open dimension's is a constant once that has a value"""
     if isinstance(n, int):
-        return place(np.arange(n), beside.device)
+        return _host_count(n) if isinstance(beside, Traced) else place(np.arange(n), beside.device)
     one = Traced(_active.get()[-1].builder.constant(np.asarray(1, np.int64)))  # open: so there is a trace
     return apply("cumsum", apply("broadcast_to", one, shape=(n,)), axis=0, exclusive=True, reverse=False)
+
+
+@lru_cache(maxsize=64)
+def _host_count(n: int) -> Tensor:
+    """One tensor for each n: in a graph they are one constant, and what is made of it in each layer is made once."""
+    return HostTensor.of(np.arange(n))
 
 
 __all__ = [

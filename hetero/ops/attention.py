@@ -89,9 +89,7 @@ def _attention(q: Array, k: Array, v: Array, *mask: Array, causal: bool, scale: 
 def _decompose(emit: Emit, q: Value, k: Value, v: Value, *mask: Value, causal: bool, scale: float | None) -> Value:
     """matmul, masks, softmax, matmul; the scale goes to the queries, which are the smaller tensor"""
     rank, dtype = q.type.rank, q.type.dtype
-    scaled = emit("multiply", q, _factor(scale, q.type.known[-1]))
-    turned = emit("permute", k, axes=(*range(rank - 2), rank - 1, rank - 2))
-    scores = emit("matmul", scaled, turned)
+    scores = _products(emit, emit("multiply", q, _factor(scale, q.type.known[-1])), k)
     if causal:
         n, m = q.type.known[-2], k.type.known[-2]
         seen = emit("less_equal", _count(emit, m), emit("reshape", _count(emit, n), shape=(n, 1)))
@@ -100,6 +98,16 @@ def _decompose(emit: Emit, q: Value, k: Value, v: Value, *mask: Value, causal: b
         seen = m.type.dtype == dt.bool_
         scores = emit("where", m, scores, _lowest(dtype)) if seen else emit("add", scores, m)
     return emit("matmul", emit("softmax", scores, axis=rank - 1), v)
+
+
+def _products(emit: Emit, q: Value, k: Value) -> Value:
+    """q k^T; one query, as when a token is decoded, stands on the right, so that no keys are moved"""
+    *lead, n, width = q.type.known
+    if n == 1:
+        column = emit("matmul", k, emit("reshape", q, shape=(*lead, width, 1)))
+        return emit("reshape", column, shape=(*lead, 1, k.type.known[-2]))
+    axes = (*range(len(lead)), len(lead) + 1, len(lead))
+    return emit("matmul", q, emit("permute", k, axes=axes))
 
 
 def _count(emit: Emit, n: Size) -> Value:
