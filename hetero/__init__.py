@@ -200,6 +200,7 @@ if TYPE_CHECKING:
     from hetero.convert.nir_in import from_nir
     from hetero.convert.nir_out import to_nir
     from hetero.convert.onnx_in import from_onnx
+    from hetero.convert.quantize_graph import quantize
     from hetero.convert.snn import to_snn
     from hetero.dtype import DType
     from hetero.graph.ir import Graph
@@ -232,6 +233,7 @@ _LATER = {
     "from_onnx": "hetero.convert.onnx_in",
     "jit": "hetero.tracing",
     "plan": "hetero.scheduler.planning",
+    "quantize": "hetero.convert.quantize_graph",
     "quantize_activations": "hetero.convert.activations",
     "quantize_loihi": "hetero.spiking.quantize",
     "quantize_synapses": "hetero.spiking.int8",
@@ -400,16 +402,16 @@ __all__ = [
     "meshgrid",
     "min",
     "minimum",
+    "models",
     "moveaxis",
     "multiply",
-    "models",
     "nan",
     "negative",
     "newaxis",
     "nextafter",
+    "nn",
     "nonzero",
     "not_equal",
-    "nn",
     "ones",
     "ones_like",
     "permute_dims",
@@ -418,6 +420,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "quantize",
     "quantize_activations",
     "quantize_loihi",
     "quantize_synapses",

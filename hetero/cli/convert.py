@@ -1,4 +1,4 @@
-"""`hetero convert`: a ReLU network as a spiking one, and how well that does; any graph as an ONNX model."""
+"""`hetero convert`: a ReLU network as a spiking one, any graph in fewer bits or as an ONNX model; what that loses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from hetero.errors import GraphError
 from hetero.op import Array
 
 if TYPE_CHECKING:
+    from hetero.cli.quantize import Wanted
     from hetero.convert.snn import Converted
     from hetero.graph.ir import Graph
     from hetero.report.converted import Report
 
-KINDS = ("snn", "loihi", "integers", "onnx")
+QUANTIZED = ("int8", "int4", "bfloat16")
+KINDS = ("snn", "loihi", "integers", *QUANTIZED, "onnx")
 SHARE = 5  # one in so many samples is for calibration, where no number is given
 
 
@@ -32,10 +34,13 @@ def convert(
         typer.Option("--data", metavar="FILE.npz", help="Samples x (n, ...), and classes y (n,) if known."),
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", help="snn; loihi: in Loihi's integers; integers: of a few bits; onnx.")
+        str,
+        typer.Option("--to", help="snn; loihi: in Loihi's integers; integers: of a chip; int8, int4, bfloat16; onnx."),
     ] = "snn",
     steps: Annotated[int, typer.Option(min=1, help="Time steps of an inference.")] = 64,
-    percentile: Annotated[float, typer.Option(help="Of the activations: the threshold.")] = 99.9,
+    percentile: Annotated[
+        float, typer.Option(help="Of the activations: the threshold; of --calibration percentile.")
+    ] = 99.9,
     per: Annotated[str, typer.Option(help="One threshold for each: channel, layer.")] = "channel",
     calibrate: Annotated[
         int | None,
@@ -47,26 +52,39 @@ def convert(
     bits: Annotated[
         int | None, typer.Option(help="Of --to integers: of an activation (default: the most of the chip).")
     ] = None,
+    activations: Annotated[
+        str | None, typer.Option(help="Of --to int8 and int4: int8 (default), uint8 or none: weights alone.")
+    ] = None,
+    calibration: Annotated[str, typer.Option(help="Of --to int8 and int4: minmax, percentile or mse.")] = "minmax",
+    block: Annotated[int, typer.Option(min=0, help="Of --to int4: weights of one scale; 0: a channel.")] = 32,
+    skip: Annotated[list[str] | None, typer.Option(metavar="LAYER", help="Stays in floats; more than once.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Of --to int8: write products of whole codes, not QDQ.")
+    ] = False,
     profile: Annotated[
         str, typer.Option(metavar="NAME|FILE.toml", help="The device that pays for the original.")
     ] = "server-cpu",
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the network: .hetero, (time, batch, ...) in and out; of onnx, .onnx."),
+        typer.Option(metavar="FILE", help="Write the network: .hetero, or .onnx."),
     ] = None,
-    opset: Annotated[int, typer.Option(help="Of --to onnx: 13 to 23.")] = 21,
+    opset: Annotated[int, typer.Option(help="Of an .onnx output: 13 to 23.")] = 21,
     dt: Dt = None,
     rule: Rule = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")] = None,
     json: Json = False,
 ) -> None:
-    """Make a spiking network of a ReLU network: accuracy against time steps, errors by layer, events and energy.
+    """A spiking network of a ReLU network: accuracy against time steps, errors by layer, events and energy. Or any
+    network in fewer bits.
 
     Samples for calibration are taken evenly from all of --data; the report is of the others.
 
     With --to loihi the network is one that lava and the chips run: spikes in and out, neurons that reset to zero.
 
     With --to integers it is a network of a few bits in one step, for --chip akida1, akida2 or northpole.
+
+    With --to int8, int4 or bfloat16 any network is quantised: hetero convert model.onnx --to int8 --data calib.npz
+    --output small.onnx. The .npz holds x (n, ...), or an array for each input by its name, and classes y if known.
 
     With --to onnx any graph becomes an ONNX model: hetero convert net.hetero --to onnx --output net.onnx --opset 17
 
@@ -82,6 +100,14 @@ def convert(
         return
     if data is None:
         raise GraphError(f"--to {to} wants --data FILE.npz", hint="numpy.savez('calib.npz', x=x, y=y)")
+    if to in QUANTIZED:
+        from hetero.cli.quantize import Wanted
+
+        wanted = Wanted(
+            to, activations, calibration, percentile, block, tuple(skip or ()), whole, output, report, opset
+        )
+        _to_quantized(graph, data, calibrate, wanted, json)
+        return
     x, y = _samples(data)
     mine = _chosen(len(x), calibrate)
     if to == "integers":
@@ -127,6 +153,19 @@ def _to_onnx(graph: Graph, output: Path | None, opset: int, beside: dict[str, Pa
         print_json({"written": {"network": str(output)}, "opset": opset})
     else:
         console().print(f"written: {output}, opset {opset}", markup=False, soft_wrap=True)
+
+
+def _to_quantized(graph: Graph, data: Path, calibrate: int | None, wanted: Wanted, json: bool) -> None:
+    """Of one input, samples are for calibration or for the test; of several, all runs are for both."""
+    from hetero.cli.quantize import load_feed, to_quantized
+
+    if len(graph.input_types) > 1:
+        feed = load_feed(data, graph)
+        to_quantized(graph, feed, None, None, wanted, json)
+        return
+    x, y = _samples(data)
+    mine = _chosen(len(x), calibrate)
+    to_quantized(graph, x[mine], x[~mine], None if y is None else y[~mine], wanted, json)
 
 
 def _errors(made: Converted) -> list[dict[str, Any]] | None:

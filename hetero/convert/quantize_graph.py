@@ -19,7 +19,7 @@ from hetero import dtype as dt
 from hetero.convert.quantize_data import Data, feeds
 from hetero.convert.quantize_layers import Found, Product, find
 from hetero.convert.quantize_prepare import prepare
-from hetero.convert.quantize_ranges import WAYS, Codes, Scale, Seen, coded, scale_of, stored
+from hetero.convert.quantize_ranges import WAYS, Codes, Scale, Seen, scale_of, stored, weight_codes
 from hetero.convert.quantize_report import LayerError, Measured, OutputError, QuantizeReport, measure, sqnr_db
 from hetero.errors import GraphError
 from hetero.graph.build import Builder, Ref, compact, rewrite
@@ -56,24 +56,25 @@ class Quantized:
 
 def quantize(
     graph: Graph, data: Data, *, weights: Weights = "int8", activations: Activations | None = "int8",
-    calibration: Calibration = "mse", percentile: float = 99.99, block: int = 32, skip: Collection[str] = (),
-    test: Data | None = None, device: str | None = None,
+    calibration: Calibration = "minmax", percentile: float = 99.99, block: int = 32, clip: bool = True,
+    skip: Collection[str] = (), test: Data | None = None, device: str | None = None,
 ) -> Quantized:  # fmt: skip
     """`graph` with its convolutions and matrix products quantised.
 
     data         runs to calibrate on: samples (n, ...) of the one input, a feed {name: array}, or a sequence of these
     weights      int8 or int4, symmetric; or bfloat16, products of which are summed in float32
     activations  int8 or uint8, with a zero point; None: weights alone are quantised; with bfloat16 weights: bfloat16
-    calibration  of activations: minmax, percentile or mse (and mse: of weights of 4 bits, where they are clipped)
+    calibration  of activations: minmax; percentile; or mse, the range that loses least of its own tensor
     percentile   of the numbers that `percentile` keeps
     block        of weights of 4 bits: so many of one sum have one scale; 0: all of a channel
+    clip         weights of 4 bits: the scale that loses least, or False: one at which none is clipped
     skip         names of layers, as in the report, that stay in floats
     test         what the errors are measured on; `data` where it is not given
     device       what runs the graphs
 
     A GraphError lists everything that is wrong with the arguments. The report says what cannot be quantised and stays.
     """
-    asked = _Asked(weights, activations, calibration, percentile, block, tuple(skip))
+    asked = _Asked(weights, activations, calibration, percentile, block, clip, tuple(skip))
     asked.check()
     runs = feeds(graph, data)
     tests = runs if test is None else feeds(graph, test)
@@ -104,6 +105,7 @@ class _Asked:
     calibration: str
     percentile: float
     block: int
+    clip: bool
     skip: tuple[str, ...]
 
     @property
@@ -254,7 +256,7 @@ class _Rewrite:
             one = self.scales[product.node.inputs[product.activations[0]]]
             least = np.abs(self.graph.constants[product.bias]) / (np.float64(one.scale) * BIAS_TOP)
         axis = product.summed if block else product.channel
-        return coded(weight, axis, dtype, block=block, way=self.asked.calibration, least=least)
+        return weight_codes(weight, axis, dtype, block=block, clip=self.asked.clip, least=least)
 
     def _lost(self, size: _Size, before: Array, after: Array, nbytes: int) -> None:
         size.signal = float(np.square(before.astype(np.float64)).sum())
@@ -283,9 +285,11 @@ def _report(
     layers: list[LayerError] = []
     for k, p in enumerate(found.products):
         size, noise = made.sizes[p.name], measured.layers[f"{RECORD}{k}"]
+        coded = [made.scales[p.node.inputs[j]] for j in p.activations] if asked.codes else []
         layers.append(
             LayerError(
-                p.name, p.node.op.name, asked.weights if p.weight is not None else "", _inputs(p, made.scales, asked),
+                p.name, p.node.op.name, asked.weights if p.weight is not None else "", asked.activations or "float32",
+                tuple(float(c.scale) for c in coded), tuple(c.zero for c in coded),
                 noise.sqnr_db, noise.worst, sqnr_db(size.signal, size.noise) if p.weight is not None else None,
                 size.before, size.after,
             )
@@ -300,13 +304,6 @@ def _report(
         graph.name, asked.weights, asked.activations, calibration, data, runs, tuple(layers), outputs,
         _bytes(made.graph), _bytes(small), tuple(found.left),
     )  # fmt: skip
-
-
-def _inputs(product: Product, scales: dict[int, Scale], asked: _Asked) -> str:
-    if not asked.codes:
-        return asked.activations or "float32"
-    each = (scales[product.node.inputs[k]] for k in product.activations)
-    return ", ".join(f"{s.dtype.name} x {s.scale:.3g} from {s.zero}" for s in each)
 
 
 def _bytes(graph: Graph) -> int:

@@ -147,9 +147,11 @@ def stored(array: Array) -> int:
     return (array.size + 1) // 2 if array.dtype.name in ("int4", "uint4") else array.nbytes
 
 
-def coded(weight: Array, axis: int, dtype: dt.DType, *, block: int, way: str, least: Array | None = None) -> Codes:
-    """`weight` with one scale for each channel of `axis`, not below `least`; or along `axis` for each block. With "mse"
-    it is the one that loses least, of codes of less than a byte; else the largest weight has the largest code."""
+def weight_codes(
+    weight: Array, axis: int, dtype: dt.DType, *, block: int, clip: bool, least: Array | None = None
+) -> Codes:
+    """`weight` with one scale for each channel of `axis`, not below `least`; or along `axis` for each block. With
+    `clip` it is the one that loses least, of codes of less than a byte; else the largest weight has the largest code."""
     whole = np.moveaxis(weight, axis, -1 if block else 0)
     if block:
         count = -(-whole.shape[-1] // block)
@@ -158,7 +160,7 @@ def coded(weight: Array, axis: int, dtype: dt.DType, *, block: int, way: str, le
         rows = padded.reshape(-1, block)
     else:
         count, rows = 0, whole.reshape(whole.shape[0], -1)
-    scale = _scales(rows, dtype, "mse" if way == "mse" and dtype.name in SHORT else "minmax")
+    scale = _scales(rows, dtype, clip and dtype.name in SHORT)
     scale = scale if least is None else np.maximum(scale, least.astype(np.float32))
     codes = _rounded(rows, scale, dtype)
     if not block:
@@ -176,13 +178,13 @@ def _rounded(rows: Array, scale: Array, dtype: dt.DType) -> Array:
     return np.clip(np.rint(rows / scale[:, None]), max(low, -127), high).astype(np.int8)
 
 
-def _scales(rows: Array, dtype: dt.DType, way: str) -> Array:
+def _scales(rows: Array, dtype: dt.DType, clip: bool) -> Array:
     """float32 (r,)"""
     top = bounds(dtype)[1]
     largest = np.abs(rows).max(1, initial=0)
     full = np.where(largest > 0, largest / top, 1).astype(np.float32)
     full = np.maximum(full, np.finfo(np.float32).tiny)
-    if way != "mse":
+    if not clip:
         return full
     best, kept = np.full(len(rows), np.inf), full
     for part in np.linspace(0.5, 1, 26):
@@ -192,4 +194,4 @@ def _scales(rows: Array, dtype: dt.DType, way: str) -> Array:
     return kept
 
 
-__all__ = ["WAYS", "Codes", "Scale", "Seen", "coded", "scale_of", "stored"]
+__all__ = ["WAYS", "Codes", "Scale", "Seen", "scale_of", "stored", "weight_codes"]

@@ -20,13 +20,15 @@ from hetero.op import Array
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """One product. `weight_sqnr_db` is of its weights alone; `inputs` says how its activations are coded; bytes are of
-    weights and bias, with their scales, as they are stored."""
+    """One product. `weight_sqnr_db` is of its weights alone; `inputs` says what its activations are coded in, with
+    scale and zero point of each; bytes are of weights and bias, with their scales, as they are stored."""
 
     name: str
     op: str
     weights: str
     inputs: str
+    scales: tuple[float, ...]
+    zeros: tuple[int, ...]
     sqnr_db: float
     max_error: float
     weight_sqnr_db: float | None
