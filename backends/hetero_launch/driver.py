@@ -23,7 +23,7 @@ class Style:
     vector_bytes: int  # a vector of lanes; 0: an item is a lane
     team: int  # items that fold one row together
     run: int  # neighbours that an item moves one after the other
-    blas: bool  # matrix products of floats by the driver's array library, on the device's own memory
+    blas: frozenset[str]  # dtypes whose matrix products the driver's array library computes, on the device's own memory
     crowd: int = 1  # items that a group has at least, where the kernel does not say how many
 
     def lanes(self, widest: int) -> int:
@@ -65,6 +65,7 @@ class Driver(Protocol):
     style: Style
     units: int  # that run groups side by side
     keep_bytes: int  # of memory that nobody uses, held for the next who asks
+    keep_incoming_bytes: int  # likewise of memory for what comes from the host; 0: it is memory as any other
     failure: tuple[type[Exception], ...]  # what the vendor's library raises
 
     @property
@@ -74,6 +75,14 @@ class Driver(Protocol):
 
     def allocate(self, nbytes: int) -> Any:
         """New memory, aligned for every element type; a failure where there is none."""
+        ...
+
+    def incoming(self, nbytes: int) -> Any:
+        """New memory for what comes from the host, if that is of another kind."""
+        ...
+
+    def idle(self, mem: Any) -> None:
+        """Incoming memory is no longer referred to by us, though commands may still read it. Any thread may call."""
         ...
 
     def write(self, mem: Any, array: Array) -> None:
@@ -100,6 +109,6 @@ class Driver(Protocol):
         """A step that calls `call(xp, *arrays)`: an array library and the places as its arrays, none copied."""
         ...
 
-    def repeated(self, run: Run) -> Run:
-        """`run`, which needs nothing from the host on its way, as it is best done again and again."""
+    def repeated(self, run: Run, steps: int) -> Run:
+        """`run`, which takes so many steps and needs nothing from the host on its way, as it is best repeated."""
         ...

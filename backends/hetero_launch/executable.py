@@ -32,7 +32,7 @@ class LaunchExecutable:
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
         self._steps: list[Run] = [self._prepare(step) for step in plan.steps]
         hosted = any(isinstance(step, Hosted) for step in plan.steps)
-        self._run: Run = self._all if hosted else plan.runtime.driver.repeated(self._all)
+        self._run: Run = self._all if hosted else plan.runtime.driver.repeated(self._all, len(plan.steps))
         self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
 
     def __call__(self, *inputs: Block) -> tuple[Block, ...]:

@@ -41,7 +41,7 @@ def product(
         return
     if a[1].size == 0:  # a sum of nothing
         return fill(plan, out[0], 0, out[1])
-    if plan.style.blas and a[1].dtype.name in ("float32", "float64"):
+    if a[1].dtype.name in plan.style.blas:
         plan.steps.append(Mapped(blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
     else:
         assert out_byte == 0

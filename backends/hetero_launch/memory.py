@@ -37,11 +37,19 @@ class Block:
 class Pool:
     """Blocks that are free, and counts of those that are not. `keep_bytes` bounds what is kept."""
 
-    def __init__(self, allocate: Any, failure: type[Exception] | tuple[type[Exception], ...], keep_bytes: int) -> None:
-        self._allocate, self._failure, self.keep_bytes = allocate, failure, keep_bytes
+    def __init__(
+        self, allocate: Any, failure: type[Exception] | tuple[type[Exception], ...], keep_bytes: int, idle: Any = None
+    ) -> None:
+        """`idle` is called with memory that is given back, before anybody else may have it."""
+        self._allocate, self._failure, self.keep_bytes, self._idle = allocate, failure, keep_bytes, idle
+        self._beside: Pool | None = None
         self._free: defaultdict[int, list[Any]] = defaultdict(list)
         self._lock = RLock()
         self.used_bytes = self.kept_bytes = self.peak_bytes = 0
+
+    def share(self, other: Pool) -> None:
+        """The two hold memory of one device: each gives up what it keeps before the other calls it full."""
+        self._beside, other._beside, other._lock = other, self, self._lock
 
     def take(self, nbytes: int) -> Block:
         """A block for `nbytes`; on a full device after everything that is only kept was let go."""
@@ -59,6 +67,8 @@ class Pool:
 
     def give(self, mem: Any, size: int) -> None:
         """Called by a block that dies."""
+        if self._idle is not None:
+            self._idle(mem)
         with self._lock:
             self.used_bytes -= size
             if self.kept_bytes + size <= self.keep_bytes:
@@ -76,6 +86,8 @@ class Pool:
             return self._allocate(size)
         except self._failure:
             self.trim()
+            if self._beside is not None:
+                self._beside.trim()
         try:
             return self._allocate(size)
         except self._failure as e:

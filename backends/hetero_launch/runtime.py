@@ -18,7 +18,10 @@ class Runtime:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.lock = driver.lock
-        self.pool = Pool(driver.allocate, driver.failure, driver.keep_bytes)
+        self.pool = self.incoming = Pool(driver.allocate, driver.failure, driver.keep_bytes)
+        if driver.keep_incoming_bytes:
+            self.incoming = Pool(driver.incoming, driver.failure, driver.keep_incoming_bytes, driver.idle)
+            self.pool.share(self.incoming)
         self._flags: Block | None = None
         self.labels: list[str] = []  # who may set the flag, by number
 
@@ -28,7 +31,8 @@ class Runtime:
 
     def upload(self, array: Array) -> Block:
         """A block with a copy of `array`."""
-        block = self.pool.take(array.nbytes)
+        with self.lock:  # before the pool's own: whoever runs a graph holds them in this order
+            block = self.incoming.take(array.nbytes)
         if array.nbytes:
             self._guarded(self.driver.write, block.mem, np.ascontiguousarray(array))
         return block

@@ -49,7 +49,7 @@ def conv(plan: Plan, node: Node) -> None:
         return
     geometry = _geometry(node, x, concrete(w.known[2:]), out)
     source, weight = plan.input(node.inputs[0]), plan.input(node.inputs[1])
-    by_product = plan.style.blas and x.dtype.name in ("float32", "float64") and int(w.known[1]) > 1  # pyright: ignore[reportArgumentType]
+    by_product = x.dtype.name in plan.style.blas and int(w.known[1]) > 1  # pyright: ignore[reportArgumentType]
     (_by_columns if by_product else _directly)(plan, node, source, weight, to, geometry)
     if bias:
         _add_bias(plan, plan.input(node.inputs[2]), bias[0], to, out)

@@ -16,8 +16,8 @@ from hetero_opencl.device import Record, driver
 from hetero_opencl.programs import Programs
 
 # 256 bits: AVX2, and as much as the compiler of PoCL 3.0 takes (512-bit vectors of 64-bit elements abort it).
-PROCESSOR = Style(vector_bytes=32, team=1, run=16, blas=True)
-ACCELERATOR = Style(vector_bytes=0, team=64, run=1, blas=False)
+PROCESSOR = Style(vector_bytes=32, team=1, run=16, blas=frozenset({"float32", "float64"}))
+ACCELERATOR = Style(vector_bytes=0, team=64, run=1, blas=frozenset())
 
 
 class OpenCLDriver:
@@ -30,6 +30,7 @@ class OpenCLDriver:
         self.style = style or (PROCESSOR if record.shared else ACCELERATOR)
         self.units = int(record.handle.max_compute_units)
         self.keep_bytes = max(record.memory_bytes // 4, 1 << 28)
+        self.keep_incoming_bytes = 0
         self.lock = RLock()
         cl = self.cl
         self.failure: tuple[type[Exception], ...] = (cl.Error,)
@@ -43,6 +44,12 @@ class OpenCLDriver:
 
     def allocate(self, nbytes: int) -> Any:
         return self.cl.Buffer(self.context, self.cl.mem_flags.READ_WRITE, nbytes)
+
+    def incoming(self, nbytes: int) -> Any:
+        return self.allocate(nbytes)
+
+    def idle(self, mem: Any) -> None:
+        """The queue runs in order: nothing to wait for."""
 
     def write(self, mem: Any, array: Array) -> None:
         self.cl.enqueue_copy(self.queue, mem, array)
@@ -84,6 +91,6 @@ class OpenCLDriver:
 
         return run
 
-    def repeated(self, run: Run) -> Run:
+    def repeated(self, run: Run, steps: int) -> Run:
         """As it is: OpenCL records no commands."""
         return run

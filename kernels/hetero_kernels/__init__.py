@@ -6,8 +6,8 @@ Imports nothing of ours: backends hand over plain data and get source back.
 from __future__ import annotations
 
 from hetero_kernels.generate import Input, Region, Step, broadcast, flat, missing, rows
-from hetero_kernels.text import names, prelude, source
+from hetero_kernels.text import for_large_grids, names, prelude, source
 
 __all__ = [
-    "Input", "Region", "Step", "broadcast", "flat", "missing", "names", "prelude", "rows", "source",
+    "Input", "Region", "Step", "broadcast", "flat", "for_large_grids", "missing", "names", "prelude", "rows", "source",
 ]  # fmt: skip

@@ -48,8 +48,15 @@ typedef double f64;
 #define INLINE static __device__ inline
 #define RESTRICT __restrict__
 #define BARRIER __syncthreads()
-#define GLOBAL_ID(d) ((INDEX)HETERO_AT(blockIdx, d) * (INDEX)HETERO_AT(blockDim, d) + (INDEX)HETERO_AT(threadIdx, d))
-#define GROUP_ID(d) ((INDEX)HETERO_AT(blockIdx, d))
+#ifdef LARGE_GRID  // groups in one line, see for_large_grids in text.py
+typedef struct { unsigned int x, y; } Grid;
+#define HETERO_GROUP(d) \
+    ((d) == 0 ? blockIdx.x % grid_.x : (d) == 1 ? blockIdx.x / grid_.x % grid_.y : blockIdx.x / grid_.x / grid_.y)
+#else
+#define HETERO_GROUP(d) HETERO_AT(blockIdx, d)
+#endif
+#define GLOBAL_ID(d) ((INDEX)HETERO_GROUP(d) * (INDEX)HETERO_AT(blockDim, d) + (INDEX)HETERO_AT(threadIdx, d))
+#define GROUP_ID(d) ((INDEX)HETERO_GROUP(d))
 #define LOCAL_ID(d) ((INDEX)HETERO_AT(threadIdx, d))
 #define HETERO_AT(v, d) ((d) == 0 ? v.x : (d) == 1 ? v.y : v.z)
 typedef signed char i8;
@@ -63,6 +70,9 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 #define HAS_F64
+#ifndef INFINITY  // NVRTC knows no headers
+#define INFINITY __int_as_float(0x7f800000)
+#endif
 
 #endif
 
@@ -122,7 +132,7 @@ typedef f64 f64v;
 #define AS_u64(x) as_ulong(x)
 #define AS_f64(x) as_double(x)
 #else
-template <class T, class S> __device__ inline T hetero_as(S s) { T t; __builtin_memcpy(&t, &s, sizeof t); return t; }
+template <class T, class S> __device__ inline T hetero_as(S s) { T t; memcpy(&t, &s, sizeof t); return t; }
 #define AS_i32(x) hetero_as<i32>(x)
 #define AS_u32(x) hetero_as<u32>(x)
 #define AS_f32(x) hetero_as<f32>(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -33,3 +34,12 @@ def source(name: str, defines: Mapping[str, str | int] | None = None, *, functio
     if name not in names():
         raise KeyError(f"no kernel is called {name!r}; one of {', '.join(names())}")
     return prelude(defines or {}, functions=functions) + "\n" + _read(f"{name}.ker")
+
+
+def for_large_grids(text: str) -> str:
+    """The text for CUDA grids with more groups along the second or third axis than a GPU takes (65535).
+
+    Every kernel then has one more argument, before the others: how many groups there are along the first two axes, as
+    two u32. It is launched as one line of groups, the first axis fastest.
+    """
+    return "#define LARGE_GRID\n" + re.sub(r"(KERNEL \w+\()", r"\1const Grid grid_, ", text)
