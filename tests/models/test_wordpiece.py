@@ -55,3 +55,7 @@ def test_a_file_that_is_no_vocabulary_is_an_error(tmp_path: Path) -> None:
     path.write_text("a\nb\n")
     with pytest.raises(ModelError, match=r"lacks \[UNK\], \[CLS\], \[SEP\], \[PAD\]"):
         WordPiece(path)
+
+
+def test_a_character_that_unicode_has_not_given_away_stays_in_its_word() -> None:
+    assert list(words("ab\u0378cd")) == ["ab\u0378cd"]
