@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 import hetero as ht
-from hetero.auto import MOST, local_devices
+from hetero.auto import local_devices, tune
 from hetero.calibration.networks import installed
 from hetero.graph.ir import Graph
 
@@ -29,8 +29,7 @@ def compared(graph: Graph) -> dict[str, float]:
         for n, t in graph.input_types.items()
     }
     devices = [*(d.name for d in local_devices()), "auto"]
-    for _ in range((MOST + 1) * len(devices)):
-        graph.run(feed, device="auto")
+    tune(graph, feed)
     seconds: dict[str, list[float]] = {d: [] for d in devices}
     for k in range(ROUNDS):
         for device in devices[k % len(devices) :] + devices[: k % len(devices)]:

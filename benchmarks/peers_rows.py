@@ -17,6 +17,7 @@ import numpy as np
 import hetero as ht
 from benchmarks.bench_fusion import gelu, layer_norm
 from hetero import registry
+from hetero.auto import tune
 from hetero.op import Array
 from hetero.tensor import apply
 
@@ -26,7 +27,7 @@ Pair: TypeAlias = "tuple[Call, Call]"  # hetero's call, the peer's
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. `bar`: how many times the peer's speed hetero is to have; 0: stated only, or `over` is the bar."""
+    """One comparison. `bar`: how many times the peer's speed hetero is to have; 0: none, or `over` is the bar."""
 
     what: str
     device: str
@@ -213,8 +214,8 @@ def _network(device: str, graph: Any, path: str) -> Pair:
     rng = _rng()
     feed = {n: (rng.integers(0, 256, t.known) if t.dtype.kind in "iu" else rng.standard_normal(t.known)).astype(t.dtype)
             for n, t in graph.input_types.items()}  # fmt: skip
-    for _ in range(60 if device == "auto" else 1):  # auto measures its candidates in its first runs
-        graph.run(feed, device=device)
+    if device == "auto":
+        tune(graph, feed)
     return (lambda: graph.run(feed, device=device)), (lambda: session.run(None, feed))
 
 

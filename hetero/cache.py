@@ -2,8 +2,7 @@
 
 A cache is a help, never a condition. An entry is written whole, carries its digest, and is taken only if that holds; a
 folder that cannot be read or written is left alone, and one warning says why. Processes share the folder without locks:
-each writes its own file and renames it. Where the folder holds more than HETERO_CACHE_LIMIT, what was used longest ago
-goes.
+each writes its own file and renames it. Beyond HETERO_CACHE_LIMIT bytes what was used longest ago goes.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from hetero.files import write_whole
 
 FORMAT = b"hetero-cache-1\n"
 HEAD = len(FORMAT) + 32  # then the digest, then the data
+DIGITS = 64  # of an entry's name; other files there, such as measured profiles, are not of a cache, and stay
 KEPT_SHARE = 0.9  # of the limit stays when entries must go, so that not every write counts them all
 RECENT_S = 3600.0  # seconds: an entry used since then need not be marked again
 
@@ -109,7 +109,7 @@ class Cache:
                 return
             self._written = 0
         root = config.cache_dir()
-        held = sorted(entries(root), key=lambda e: e.used)
+        held = sorted((e for e in entries(root) if len(e.path.name) == DIGITS), key=lambda e: e.used)
         total = sum(e.nbytes for e in held)
         if total <= limit:
             return

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import typer
 
+from hetero.cli.cache import cache
 from hetero.cli.calibrate import calibrate
 from hetero.cli.convert import convert
 from hetero.cli.demo import demo
@@ -17,6 +18,7 @@ from hetero.cli.map import map
 from hetero.cli.plan import plan
 from hetero.cli.profiles import profiles
 from hetero.cli.run import run
+from hetero.cli.tune import tune
 from hetero.cli.verify import verify
 
 app = typer.Typer(
@@ -27,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (calibrate, convert, demo, devices, diff, doctor, graph, map, plan, profiles, run, verify):
+for command in (
+    cache, calibrate, convert, demo, devices, diff, doctor, graph, map, plan, profiles, run, tune, verify,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -112,6 +112,14 @@ class Graph:
     @cached_property
     def key(self) -> str:
         """A digest of everything that decides the result: ops, attributes, types, constants, names of ports."""
+        return self._digest(values=True)
+
+    @cached_property
+    def form(self) -> str:
+        """A digest of all that `key` covers but the values of constants: what decides how long a run takes."""
+        return self._digest(values=False)
+
+    def _digest(self, values: bool) -> str:
         from hashlib import sha256  # late: a plain import of hetero hashes nothing
 
         digest = sha256()
@@ -122,7 +130,8 @@ class Graph:
         digest.update(repr([(p.name, p.value) for p in (*self.inputs, *self.outputs)]).encode())
         for i, array in self.constants.items():
             digest.update(repr((i, array.dtype.name, array.shape)).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
+            if values:
+                digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     def __hash__(self) -> int:
