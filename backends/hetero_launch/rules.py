@@ -9,7 +9,18 @@ from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero.spi import YES, Device, Support
 from hetero_kernels.templates import STORED
-from hetero_launch import control, indexing, matmul, movement, reduction, regions, sorting, spiking, windows
+from hetero_launch import (
+    control,
+    indexing,
+    matmul,
+    matmul_int8,
+    movement,
+    reduction,
+    regions,
+    sorting,
+    spiking,
+    windows,
+)
 from hetero_launch.plan import Plan
 
 
@@ -54,6 +65,7 @@ RULES: Mapping[str, Rule] = {
     "argsort": Rule(sorting.sort),
     "searchsorted": Rule(sorting.searchsorted),
     "matmul": Rule(matmul.lower),
+    "matmul_integer": Rule(matmul_int8.lower),
     "conv": Rule(windows.conv, windows.refuse),
     "max_pool": Rule(windows.pool, windows.refuse),
     "avg_pool": Rule(windows.pool, windows.refuse),

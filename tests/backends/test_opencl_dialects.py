@@ -33,7 +33,8 @@ NAMES: dict[str, str | int] = {
     "REVERSE": 0, "MODE": 2, "MEAN": 1, "COUNT_PAD": 0, "PLACES": 1, "DESCENDING": 0, "RIGHT": 0,
 }  # fmt: skip
 OTHERS: dict[str, dict[str, str | int]] = {
-    "scatter": {"FOLD_WITH": 1}, "put_along": {"FOLD_WITH": 1}, "copy": {"T": "u32"}, "pad": {"T": "u32"},
+    "matmul_int8": {"OF_A": "u8", "OF_B": "i8", "ROWS": 4}, "scatter": {"FOLD_WITH": 1},
+    "put_along": {"FOLD_WITH": 1}, "copy": {"T": "u32"}, "pad": {"T": "u32"},
 }  # fmt: skip
 FOLDING = ("reduce_rows", "reduce_columns", "arg_rows")
 
