@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FALLBACKS = ("error", "warn", "allow")
+CACHE_DIR = "HETERO_CACHE_DIR"
 
 
 def backend() -> list[str]:
@@ -39,7 +40,7 @@ def cache_dir() -> Path:
     """HETERO_CACHE_DIR, else the platform's place for caches. It may not exist, nor be writable."""
     from pathlib import Path
 
-    told = os.environ.get("HETERO_CACHE_DIR", "").strip()
+    told = os.environ.get(CACHE_DIR, "").strip()
     if told:
         return Path(told)
     base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.environ.get("LOCALAPPDATA", "").strip()

@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept."""
+"""Folders of the platform, where the libraries that hetero uses keep what they compile."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-
-FOLDER = "HETERO_CACHE_DIR"
-
-
-def cache_folder() -> Path:
-    """HETERO_CACHE_DIR, or `hetero` in the folder that the platform has for such things."""
-    given = os.environ.get(FOLDER)
-    return Path(given) if given else platform_folder() / "hetero"
 
 
 def platform_folder() -> Path:

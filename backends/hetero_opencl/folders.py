@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from hetero_launch.folders import FOLDER, cache_folder, platform_folder, writable
+from hetero.config import CACHE_DIR, cache_dir
+from hetero_launch.folders import platform_folder, writable
 
 POCL = "POCL_CACHE_DIR"  # read by PoCL when it starts
 NO_CACHE = "PYOPENCL_NO_CACHE"  # read by pyopencl when it is imported
@@ -27,8 +28,8 @@ def prepared() -> Generator[None]:
         yield
         return
     if POCL not in os.environ:
-        if os.environ.get(FOLDER) and writable(cache_folder() / "pocl"):
-            os.environ[POCL] = str(cache_folder() / "pocl")
+        if os.environ.get(CACHE_DIR) and writable(cache_dir() / "pocl"):
+            os.environ[POCL] = str(cache_dir() / "pocl")
         elif not writable(platform_folder() / "pocl"):
             os.environ[POCL] = _temporary()
     held = NO_CACHE not in os.environ and not writable(platform_folder())

@@ -14,6 +14,7 @@ import pytest
 
 import hetero_opencl.device
 from hetero import dtype as dt
+from hetero.cache import Cache
 from hetero.errors import BackendError, DeviceError
 from hetero.graph.build import Builder
 from hetero.op import TensorType
@@ -23,7 +24,7 @@ from hetero_launch.plan import share
 from hetero_opencl import OpenCLBackend
 from hetero_opencl.device import Record, choose, find, pocl_version, warnings_of
 from hetero_opencl.opened import OpenCLDriver
-from hetero_opencl.programs import FORMAT, Programs
+from hetero_opencl.programs import Programs
 
 POCL = "Portable Computing Language"
 OLD = Record(POCL, "OpenCL 3.0 PoCL 3.0-rc2  Linux, Release, LLVM 14.0.6", "pthread-AMD EPYC", "3.0-rc2")
@@ -215,29 +216,34 @@ def test_a_second_process_finds_the_kernel_of_the_first(tmp_path: Path, monkeypa
     counts: list[tuple[int, int]] = []
     for _ in range(2):
         backend, value = _first_call(tmp_path)
-        programs = _programs(backend)
-        counts.append((programs.hits, programs.misses))
+        kept = _programs(backend).cache
+        counts.append((kept.hits, kept.misses))
         assert value == 81
     assert counts == [(0, 1), (1, 0)]
 
 
 @on_device
-@pytest.mark.parametrize("damage", [b"", b"x", FORMAT + bytes(32) + b"rubbish"])
-def test_a_damaged_entry_is_built_again(damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("binary", [b"", b"rubbish that no driver takes"])
+def test_a_binary_that_the_driver_refuses_is_built_again(
+    binary: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole as a file (damaged files: tests/core/test_cache.py), and made by another driver."""
     monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
     _first_call(tmp_path)
-    (entry,) = (p for p in (tmp_path / "opencl").rglob("*") if p.is_file())
-    entry.write_bytes(damage)
+    get = Cache.get
+    monkeypatch.setattr(Cache, "get", lambda self, *key: get(self, *key) and binary)
     backend, value = _first_call(tmp_path)
-    assert (value, _programs(backend).misses) == (81, 1)
-    assert entry.read_bytes().startswith(FORMAT)
+    assert (value, _programs(backend).cache.faults) == (81, 1)
+    monkeypatch.undo()
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
+    assert _programs(_first_call(tmp_path)[0]).cache.hits == 1
 
 
 @on_device
 def test_a_folder_that_cannot_be_made_warns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.warns(RuntimeWarning, match="compiled kernels are not kept") as said:
+    with pytest.warns(RuntimeWarning, match="nothing is kept in") as said:
         _, value = _first_call(tmp_path)
     assert value == 81
     assert len(said) == 1
@@ -250,7 +256,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hetero_opencl.programs.os.replace", full)
+    monkeypatch.setattr("hetero.files.os.replace", full)
     with pytest.warns(RuntimeWarning, match="No space left"):
         _, value = _first_call(tmp_path)
     assert value == 81
