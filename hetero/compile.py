@@ -14,7 +14,7 @@ from functools import partial
 
 from hetero import config, counters, registry
 from hetero.counters import Fallback
-from hetero.errors import BackendError, DeviceError, ShapeError
+from hetero.errors import BackendError, DeviceError, KernelError, ShapeError
 from hetero.graph.build import Builder, Ref, extract, rewrite
 from hetero.graph.check import absurd_sizes
 from hetero.graph.ir import Graph, Node
@@ -120,11 +120,16 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
     graph = lower(graph, backend, device)
     _refuse_absurd(graph, device)
     missing = unsupported(backend, graph, device)
-    if not missing:
-        return _made(Program(graph, device, (_segment(graph, backend, device),)))
     policy = fallback or config.fallback()
-    if policy == "error":
+    if missing and policy == "error":
         raise _refusal(missing, device)
+    try:
+        segments = _segments(graph, device, missing)
+    except KernelError as e:
+        if policy == "error":
+            raise
+        missing = [*missing, *_unbuilt(graph, device, missing, e)]
+        segments = _segments(graph, device, missing)
     host = registry.find("numpy")
     reasons = tuple(Fallback(m.node.op.name, device.name, host.name, m.reason) for m in missing)
     if policy == "warn":
@@ -132,7 +137,26 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
             warnings.warn(
                 f"{reason.op} runs on {host}, not on {device}: {reason.reason}", FallbackWarning, stacklevel=3
             )
-    return _made(Program(graph, device, tuple(_split(graph, device, host, {id(m.node) for m in missing})), reasons))
+    return _made(Program(graph, device, segments, reasons))
+
+
+def _segments(graph: Graph, device: Device, missing: Sequence[Missing]) -> tuple[Segment, ...]:
+    if not missing:
+        return (_segment(graph, registry.load(device.backend), device),)
+    return tuple(_split(graph, device, registry.find("numpy"), {id(m.node) for m in missing}))
+
+
+def _unbuilt(graph: Graph, device: Device, missing: Sequence[Missing], error: KernelError) -> list[Missing]:
+    """The nodes whose kernels the device's compiler refuses; all, where each passes alone and they do not together."""
+    known = {id(m.node) for m in missing}
+    rest = [n for n in graph.nodes if id(n) not in known]
+    found: list[Missing] = []
+    for node in rest:
+        try:
+            _part(graph, device, [node])
+        except KernelError as e:
+            found.append(Missing(node, e.problem))
+    return found or [Missing(n, error.problem) for n in rest]
 
 
 def _made(program: Program) -> Program:

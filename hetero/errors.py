@@ -58,6 +58,10 @@ class DeviceError(HeteroError, RuntimeError):
     """A device failed, vanished or ran out of memory while it worked."""
 
 
+class KernelError(DeviceError):
+    """A device's compiler refuses a kernel: HETERO_FALLBACK says whether the host does what it was for."""
+
+
 class ConfigError(HeteroError, ValueError):
     """A setting or an environment variable holds a value that means nothing."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hetero.errors import DeviceError
+from hetero.errors import DeviceError, KernelError
 from hetero.op import Array
 from hetero_cupy.device import Record, blas, library
 from hetero_cupy.recorded import Recorded
@@ -129,8 +129,13 @@ class CupyDriver:
             raise DeviceError(
                 f"{name} would run in {grid[0]} groups, and a GPU takes {MOST}", hint="run it with a smaller batch"
             )
-        with self.lock:
-            function = self._module(text).get_function(name)
+        try:
+            with self.lock:
+                function = self._module(text).get_function(name)
+        except Exception as e:  # NVRTC, the driver and CuPy's cache each have errors of their own
+            raise KernelError(
+                f"CUDA refuses the kernel {name}: {e}", hint="please report it; HETERO_FALLBACK=allow"
+            ) from e
         arguments: list[Any] = []
         shift = len(first)
         arguments += first

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from hetero.dim import concrete
+from hetero.errors import DeviceError
 from hetero.graph.ir import Graph
 from hetero_launch.driver import Mems, Place, Run
 from hetero_launch.memory import Block
 from hetero_launch.plan import Copy, Hosted, Launch, Mapped, Plan, Storage, lifetimes, share
+
+SHOWN = 8  # of what a graph holds, when there is no room for it
 
 
 class LaunchExecutable:
@@ -27,6 +30,8 @@ class LaunchExecutable:
         inner = {n: plan.sizes[n] for n in lives if n not in known and n not in self._inputs and n not in made}
         chosen, self._slots = share(inner, lives)
         self._home = list(chosen.items())
+        numbers = {plan.of[i].number: n.label for n in graph.nodes for i in n.outputs if i in plan.of}
+        self._labels = {n: numbers.get(n, "scratch") for n in (*inner, *made)}
         self.peak_bytes = sum(self._slots) + sum(n for _, n in self._made)
         self._blocks: list[Block | None] = [known.get(n) for n in range(len(plan.sizes))]
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
@@ -41,10 +46,13 @@ class LaunchExecutable:
         for number, block in zip(self._inputs, inputs, strict=True):
             blocks[number], mems[number] = block, block.mem
         with runtime.lock:
-            for number, nbytes in self._made:
-                blocks[number] = block = runtime.pool.take(nbytes)
-                mems[number] = block.mem
-            slots = [runtime.pool.take(n) for n in self._slots]
+            try:
+                for number, nbytes in self._made:
+                    blocks[number] = block = runtime.pool.take(nbytes)
+                    mems[number] = block.mem
+                slots = [runtime.pool.take(n) for n in self._slots]
+            except DeviceError as e:
+                raise self._full(e) from e.__cause__
             for number, slot in self._home:
                 mems[number] = slots[slot].mem
             try:
@@ -52,6 +60,22 @@ class LaunchExecutable:
             except runtime.driver.failure as e:
                 raise runtime.failed(e) from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
+
+    def _full(self, error: DeviceError) -> DeviceError:
+        """The error with what the graph wants to hold at once, the largest first, by the nodes that make it."""
+        wanted = [(n, f"output of {self._labels[k]}") for k, n in self._made]
+        held: dict[int, list[str]] = {}
+        for number, slot in self._home:
+            held.setdefault(slot, []).append(self._labels[number])
+        for slot, labels in held.items():
+            others = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+            wanted.append((self._slots[slot], ", ".join(labels[:3]) + others))
+        wanted.sort(key=lambda w: -w[0])
+        lines = "".join(f"\n  {nbytes} bytes: {what}" for nbytes, what in wanted[:SHOWN])
+        rest = sum(nbytes for nbytes, _ in wanted[SHOWN:])
+        more = f"\n  {rest} bytes: {len(wanted) - SHOWN} smaller ones" if rest else ""
+        problem = f"{error.problem}\n{self.graph.name} holds {self.peak_bytes} bytes at once:{lines}{more}"
+        return DeviceError(problem, hint=error.hint)
 
     def _all(self, mems: Mems) -> None:
         for step in self._steps:

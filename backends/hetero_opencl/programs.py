@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any
 
 from hetero.cache import Cache
-from hetero.errors import DeviceError
+from hetero.errors import KernelError
 
 log = logging.getLogger("hetero.opencl")
 
@@ -52,7 +52,9 @@ class Programs:
                 program = self._cl.Program(self._cl._cl._Program(self._context, text))
                 program.build(list(self._options))
         except self._cl.Error as e:
-            raise DeviceError(f"the OpenCL compiler refuses a kernel of ours: {e}", hint="please report it") from e
+            raise KernelError(
+                f"the OpenCL compiler refuses a kernel of ours: {e}", hint="please report it; HETERO_FALLBACK=allow"
+            ) from e
         try:
             binary: bytes = program.get_info(self._cl.program_info.BINARIES)[0]
         except self._cl.Error as e:  # a driver that gives none: then it is built in every process

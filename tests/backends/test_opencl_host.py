@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hetero as ht
+import hetero_kernels
 import hetero_opencl.device
 from hetero import dtype as dt
 from hetero.cache import Cache
-from hetero.errors import BackendError, DeviceError
+from hetero.compile import FallbackWarning
+from hetero.errors import BackendError, DeviceError, KernelError
 from hetero.graph.build import Builder
+from hetero.graph.ir import Graph
 from hetero.op import TensorType
 from hetero.spi import Device
 from hetero_launch.memory import Pool, size_class
@@ -281,3 +285,75 @@ def test_a_home_that_cannot_be_written_is_no_hindrance() -> None:
 
 
 _FOLDERS = frozenset({"HETERO_CACHE_DIR", "POCL_CACHE_DIR", "XDG_CACHE_HOME"})
+
+
+# -- faults ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bad_cumsum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A driver that does not build one of the kernels."""
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
+    source = hetero_kernels.source
+
+    def broken(name: str, *args: Any) -> str:
+        text = source(name, *args)
+        return text + "\nthis is no C\n" if name == "cumulative" else text
+
+    monkeypatch.setattr(hetero_kernels, "source", broken)
+
+
+def _summed() -> Graph:
+    builder = Builder("summed", track=False)
+    x = builder.input("x", TensorType((4, 5), dt.float32))
+    total = builder("cumsum", builder("exp", x), axis=1, exclusive=False, reverse=False)
+    return builder.build({"y": builder("tanh", total)})
+
+
+@on_device
+@pytest.mark.usefixtures("bad_cumsum")
+def test_a_kernel_that_the_driver_refuses_falls_back_by_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = {"x": np.linspace(-1, 0, 20, dtype="float32").reshape(4, 5)}
+    with pytest.raises(KernelError, match="the OpenCL compiler refuses a kernel of ours"):
+        _summed().run(feed, device="opencl")
+    monkeypatch.setenv("HETERO_FALLBACK", "allow")
+    ht.reset_stats()
+    (got,) = _summed().run(feed, device="opencl").values()
+    assert np.allclose(got, np.tanh(np.cumsum(np.exp(feed["x"]), axis=1)), atol=1e-6)
+    (fallback,) = ht.stats().fallbacks
+    assert (fallback.op, fallback.ran_on) == ("cumsum", "numpy:0"), "the others ran where they should"
+    assert "the OpenCL compiler refuses" in fallback.reason
+    monkeypatch.setenv("HETERO_FALLBACK", "warn")
+    with pytest.warns(FallbackWarning, match="cumsum runs on numpy:0"):
+        _summed().run(feed, device="opencl")
+
+
+@on_device
+def test_a_full_device_tells_what_a_graph_would_hold() -> None:
+    backend = OpenCLBackend()
+    (device, *_) = backend.probe().devices
+    builder = Builder("wide", track=False)
+    x = builder.input("x", TensorType((512, 512), dt.float32))
+    value = x
+    for _ in range(3):
+        value = builder("matmul", value, builder("tanh", value))
+    run = backend.compile(builder.build({"y": value}), device)
+    given = backend.from_host(np.ones((512, 512), np.float32), device)
+    pool = backend.runtime(device).pool
+    held = pool.used_bytes
+
+    def full(nbytes: int) -> Any:
+        if pool.used_bytes + nbytes > held + (3 << 20):
+            raise pool._failure[0]("CL_MEM_OBJECT_ALLOCATION_FAILURE")  # pyright: ignore
+        return allocate(nbytes)
+
+    pool.trim()
+    allocate, pool._allocate = pool._allocate, full
+    with pytest.raises(DeviceError) as e:
+        run(given)
+    assert "no room on the device for" in e.value.problem
+    assert f"wide holds {run.peak_bytes} bytes at once:" in e.value.problem
+    assert "1048576 bytes: output of matmul" in e.value.problem
+    assert e.value.problem.count("1048576 bytes: ") == len(run._slots) + 1
+    pool._allocate = allocate
+    run(given)
