@@ -19,6 +19,7 @@ from hetero import dtype as dt
 from hetero.dim import concrete, show
 from hetero.errors import AttributeValueError, DTypeError, ShapeError
 from hetero.op import OPS, REQUIRED, Arg, Array, Attrs, Cost, Emit, Op, Sample, TensorType, Types, Value, define
+from hetero.ops.window import Ints
 
 BYTES = (dt.int8, dt.uint8)
 EXACT = 2**24  # whole numbers up to here are exact in float32
@@ -139,8 +140,8 @@ _SPATIAL = ("strides", "dilations", "pads_before", "pads_after")
 
 
 def _conv_infer(
-    x: TensorType, w: TensorType, x_zero: TensorType, w_zero: TensorType, *, strides: Any, dilations: Any,
-    pads_before: Any, pads_after: Any, groups: int, term: int, total: int,
+    x: TensorType, w: TensorType, x_zero: TensorType, w_zero: TensorType, *, strides: Ints, dilations: Ints,
+    pads_before: Ints, pads_after: Ints, groups: int, term: int, total: int,
 ) -> TensorType:  # fmt: skip
     """(n, c, *s), (o, c / groups, *k), (), () -> int32 (n, o, *out)"""
     _check("conv_integer", x, w, x_zero, w_zero)
