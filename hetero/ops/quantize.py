@@ -83,12 +83,12 @@ def spread(factor: Array, shape: tuple[int, ...], axis: int, block: int) -> Arra
 
 def _spread(emit: Emit, factor: Value, x: Value, axis: int, block: int) -> Value:
     """`spread` in ops."""
-    shape, size = factor.type.known, x.type.known[axis] if x.type.rank else 1
+    shape = factor.type.known
     if not shape:
         return factor
     if not block:
         return emit("reshape", factor, shape=_beside(shape, x.type.rank, axis))
-    assert isinstance(size, int)
+    size = x.type.known[axis]
     wide = emit("reshape", factor, shape=(*shape[: axis + 1], 1, *shape[axis + 1 :]))
     wide = emit("broadcast_to", wide, shape=(*shape[: axis + 1], block, *shape[axis + 1 :]))
     full: tuple[Size, ...] = (*shape[:axis], shape[axis] * block, *shape[axis + 1 :])

@@ -401,6 +401,10 @@ def test_codes_that_come_back_to_the_same_scale_stay() -> None:
     assert ops(integer_products(graph)) == []
     given = np.arange(-128, 128).astype(np.int8)
     np.testing.assert_array_equal(graph.evaluate(given)[0], given)
+    for other in ((np.float32(0.3), 5), (np.float32(0.2), -7)):
+        target = builder.constant(other[0]), builder.constant(other[1], dt.int8)
+        moved = builder.build({"y": builder("quantize_linear", builder("dequantize_linear", q, scale, zero), *target)})
+        np.testing.assert_array_equal(integer_products(moved).evaluate(given)[0], moved.evaluate(given)[0])
 
 
 # -- refusals -----------------------------------------------------------------------------------------------
