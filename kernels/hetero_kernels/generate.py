@@ -9,13 +9,20 @@ rows       as broadcast, with sums, products, maxima and minima of whole rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from hetero_kernels.templates import NEEDS, STORED, expression, family, identity
 from hetero_kernels.text import prelude
 
 BLOCK = 64  # vectors that are summed by themselves
+ACCUMULATORS = ("", "b", "c", "d")  # names of those that work side by side
+
+# Functions that take longer than a load from the nearest cache: a later sweep over the row reads what they gave.
+LONG = frozenset({
+    "exp", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "power", "sin", "cos", "tan", "asin", "acos", "atan",
+    "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32", strea
             if not region.wide(value)
         ),
     ]
+    stream = stream and not _parked(region)  # what is read again should stay in the caches
     return _kernel(region, _defines(lanes, index, stream, team), _grid(region), body)
 
 
@@ -238,9 +246,29 @@ def _stages(region: Region) -> list[int]:
     return stages
 
 
+def _parked(region: Region) -> dict[int, int]:
+    """Values that wait in the memory of an output, between the sweep that first makes them and the one that stores it.
+
+    value -> output. Both are of one float dtype, so that storing rounds nothing.
+    """
+    stages, first = _stages(region), len(region.inputs)
+    found: dict[int, int] = {}
+    for k, out in enumerate(region.outputs):
+        if not region.wide(out) or region.dtype(out) not in ("float32", "float64"):
+            continue
+        for n, step in enumerate(region.steps):
+            value = first + n
+            fits = step.op in LONG and step.wide and step.dtype == region.dtype(out) and stages[value] < stages[out]
+            folds = [s.inputs[0] for s in region.steps if _is_reduction(s) and stages[s.inputs[0]] == stages[value]]
+            if fits and value in _cone(region, [out]) and value in _cone(region, folds):
+                found = {v: at for v, at in found.items() if at != k} | {value: k}  # the last one has most behind it
+    return found
+
+
 def _sweeps(region: Region, team: int) -> list[str]:
     """The loops over a row, and before each what is one number a row and known by then."""
     stages, first = _stages(region), len(region.inputs)
+    parked = _parked(region)
     lines: list[str] = []
     for stage in range(max(stages, default=0) + 1):
         folded: list[int] = []
@@ -252,7 +280,9 @@ def _sweeps(region: Region, team: int) -> list[str]:
                 lines.append(f"    {_narrow(region, n)}")
         stored = [k for k, value in enumerate(region.outputs) if region.wide(value) and stages[value] == stage]
         if folded or stored:
-            lines += _sweep(region, team, folded, stored)
+            parks = {v: k for v, k in parked.items() if stages[v] == stage}
+            waits = {v: k for v, k in parked.items() if stages[v] < stage <= stages[region.outputs[k]]}
+            lines += _sweep(region, team, folded, stored, parks, waits)
     return lines
 
 
@@ -264,39 +294,81 @@ def _narrow(region: Region, n: int) -> str:
     return compute(region, n)
 
 
-def _sweep(region: Region, team: int, folded: Sequence[int], stored: Sequence[int]) -> list[str]:
+def _sweep(
+    region: Region,
+    team: int,
+    folded: Sequence[int],
+    stored: Sequence[int],
+    parks: Mapping[int, int],
+    waits: Mapping[int, int],
+) -> list[str]:
     """One loop over the row: folds the inputs of some reductions, stores some outputs.
+
+    `parks` are values that it leaves in outputs, `waits` those that it finds there. The end of a row, which is no whole
+    vector, is computed anew: a vector there would read what another item writes.
 
     Floats are summed in blocks, so that the error grows with the number of blocks and not of elements.
     """
     values = [region.steps[n].inputs[0] for n in folded] + [region.outputs[k] for k in stored]
-    wanted = [f"            {text}" for text in _wide_parts(region, values)]
+    wanted, anew = ([f"            {t}" for t in _wide_parts(region, values, w)] for w in (waits, {}))
+    kept = [(k, v) for v, k in parks.items()] + [(k, region.outputs[k]) for k in stored]
+    several = ACCUMULATORS if folded and not _takes_long(region, values, waits) else ACCUMULATORS[:1]
+    each = {
+        letter: [
+            *wanted,
+            *(f"            {_combine(region, n, f'part{letter}', f'v{region.steps[n].inputs[0]}')}" for n in folded),
+            *(f"            {_store(region, k, v, 'row * columns + at')}" for k, v in kept),
+        ]
+        for letter in several
+    }
     lines = [
         *(f"    {_begin(region, n, 'fold')}" for n in folded),
         f"    for (INDEX block = lane * W; block < columns; block += {BLOCK} * TEAM * W) {{",
         f"        const INDEX stop = columns - block < {BLOCK} * TEAM * W",
         f"                               ? columns : block + {BLOCK} * TEAM * W;",
-        *(f"        {_begin(region, n, 'part')}" for n in folded),
+        *(f"        {_begin(region, n, f'part{letter}')}" for n in folded for letter in several),
         "        INDEX at = block;",
+        *(_at_once(each) if len(several) > 1 else ()),
         "        for (; at + W <= stop; at += TEAM * W) {",
-        *wanted,
-        *(f"            {_combine(region, n, 'part', f'v{region.steps[n].inputs[0]}')}" for n in folded),
-        *(f"            {_store(region, k, region.outputs[k], 'row * columns + at')}" for k in stored),
+        *each[""],
         "        }",
         "#if W > 1",
         "        if (at < stop) {",
         "            const u8v inside = CMP(LANES_FROM(i32, 0) < (i32)(columns - at));",
-        *wanted,
+        *anew,
         *(f"            {_combine(region, n, 'part', _kept(region, n))}" for n in folded),
         *(f"            {_store_some(region, k, region.outputs[k])}" for k in stored),
         "        }",
         "#endif",
-        *(f"        {_combine(region, n, 'fold', f'part{n}')}" for n in folded),
+        *(f"        {_combine(region, n, 'fold', f'part{letter}{n}')}" for n in folded for letter in several),
         "    }",
     ]
     for n in folded:
         lines += _gather(region, n, team)
     return lines
+
+
+def _takes_long(region: Region, values: Sequence[int], waits: Container[int]) -> bool:
+    """Whether a vector's work is longer than a sum has to wait for the last one."""
+    first = len(region.inputs)
+    cone = _cone(region, values, waits)
+    return any(region.steps[v - first].op in LONG for v in cone if v >= first and v not in waits)
+
+
+def _at_once(each: Mapping[str, Sequence[str]]) -> list[str]:
+    """Several vectors in a turn, each with accumulators of its own: an addition has to be waited for."""
+    n = len(each)
+    lines = [f"        for (; at + {n - 1} * TEAM * W + W <= stop; at += {n} * TEAM * W) {{"]
+    for k, (letter, body) in enumerate(each.items()):
+        place = [f"            const INDEX at{letter} = at + {k} * TEAM * W;"] if letter else []
+        lines += [
+            *place,
+            "            {",
+            *([f"            const INDEX at = at{letter};"] if letter else []),
+            *body,
+            "            }",
+        ]
+    return [*lines, "        }"]
 
 
 def _begin(region: Region, n: int, name: str) -> str:
@@ -318,19 +390,32 @@ def _kept(region: Region, n: int) -> str:
     return f"SELECT({computed}, inside, v{step.inputs[0]}, SPLAT({computed}, {identity(step.op, step.dtype)}))"
 
 
-def _wide_parts(region: Region, values: Sequence[int]) -> list[str]:
+def _wide_parts(region: Region, values: Sequence[int], waits: Mapping[int, int]) -> list[str]:
     """Loads and steps that the wide `values` are made of, in order."""
     first = len(region.inputs)
-    wanted: set[int] = set()
+    lines: list[str] = []
+    for v in sorted(_cone(region, values, waits)):
+        if v in waits:
+            stored, computed = STORED[region.dtype(v)]
+            lines.append(f"const {computed}v v{v} = LOAD({stored}, out{waits[v]}, row * columns + at);")
+        else:
+            lines.append(_load(region, v, "at") if v < first else compute(region, v - first))
+    return lines
+
+
+def _cone(region: Region, values: Sequence[int], given: Container[int] = ()) -> set[int]:
+    """The wide values among `values` and behind them, no further than those that are `given`."""
+    first = len(region.inputs)
+    found: set[int] = set()
     stack = [v for v in values if region.wide(v)]
     while stack:
         value = stack.pop()
-        if value in wanted:
+        if value in found:
             continue
-        wanted.add(value)
-        if value >= first:
+        found.add(value)
+        if value >= first and value not in given:
             stack += [i for i in region.steps[value - first].inputs if region.wide(i)]
-    return [_load(region, v, "at") if v < first else compute(region, v - first) for v in sorted(wanted)]
+    return found
 
 
 def _gather(region: Region, n: int, team: int) -> list[str]:
