@@ -151,7 +151,7 @@ def weight_codes(
     weight: Array, axis: int, dtype: dt.DType, *, block: int, clip: bool, least: Array | None = None
 ) -> Codes:
     """`weight` with one scale for each channel of `axis`, not below `least`; or along `axis` for each block. With
-    `clip` it is the one that loses least, of codes of less than a byte; else the largest weight has the largest code."""
+    `clip` it is the one that loses least, of codes of less than a byte; else the largest weight is the largest code."""
     whole = np.moveaxis(weight, axis, -1 if block else 0)
     if block:
         count = -(-whole.shape[-1] // block)

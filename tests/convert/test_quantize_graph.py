@@ -190,6 +190,13 @@ def test_weights_alone_leave_activations_as_they_are() -> None:
     assert {a.dtype.name for a in made.graph.constants.values()} == {"int4", "float32"}
 
 
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_the_bytes_of_the_layers_are_all_there_are(weights: Any) -> None:
+    report = quantize(residual(), data(), weights=weights, activations=None, device="numpy").report
+    assert sum(a.before_byte for a in report.layers) == report.before_byte
+    assert sum(a.after_byte for a in report.layers) == report.after_byte
+
+
 def test_weights_in_bfloat16_are_summed_in_float32() -> None:
     graph = residual()
     made = quantize(graph, data(), weights="bfloat16", activations="bfloat16", device="numpy").graph
@@ -304,6 +311,17 @@ def test_blocks_have_scales_of_their_own() -> None:
         assert np.abs(made.numbers[32 * k : 32 * k + 32] - rows).max() <= made.scale[k].max() / 2 * 1.001
 
 
+def test_clipping_is_as_good_as_any_scale_found_by_trying_many() -> None:
+    weight = np.random.default_rng(0).normal(0, 1, (64, 3)).astype(np.float32)
+    made, wide = (weight_codes(weight, 1, dt.of("int4"), block=0, clip=c) for c in (True, False))
+    for k in range(3):
+        column = weight[:, k]
+        tries = wide.scale[k] * np.linspace(0.3, 1.1, 200)
+        best = min(np.square(np.clip(np.rint(column / t), -8, 7) * t - column).sum() for t in tries)
+        lost = [np.square(c.numbers[:, k] - column).sum() for c in (made, wide)]
+        assert best * 0.999 <= lost[0] <= min(best * 1.1, lost[1])
+
+
 # -- products of codes --------------------------------------------------------------------------------------
 
 
@@ -390,6 +408,15 @@ def test_moving_codes_is_exact() -> None:
         assert ops(moved)[0] == "quantize_linear"
         given = np.random.default_rng(0).normal(0, 9, (2, 3, 6, 6)).astype(np.float32)
         np.testing.assert_array_equal(moved.evaluate(given)[0], graph.evaluate(given)[0])
+
+
+def test_what_others_read_is_made_once() -> None:
+    builder = Builder(track=False)
+    y = builder("relu", builder.input("x", TensorType((2, 3), dt.float32)))
+    codes = builder("quantize_linear", y, builder.constant(np.float32(0.1)), builder.constant(-128, dt.int8))
+    graph = builder.build({"y": codes, "float": y})
+    assert ops(integer_products(graph)) == ["relu", "quantize_linear"]
+    assert "relu" in ops(graph)
 
 
 def test_codes_that_come_back_to_the_same_scale_stay() -> None:
