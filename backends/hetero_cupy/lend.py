@@ -29,7 +29,9 @@ def lent(runtime: Runtime, block: Block, type: TensorType) -> Any:
     cuda = driver.cupy.cuda
     if type.dtype.name == "bfloat16":
         raise DTypeError("CuPy has no bfloat16", hint="cast it to float32, or view it as uint16")
-    cuda.get_current_stream(driver.record.index).wait_event(driver.stream.record())
+    with driver.lock:
+        made = driver.stream.record(cuda.Event(disable_timing=True))
+    cuda.get_current_stream(driver.record.index).wait_event(made)
     memory = cuda.UnownedMemory(block.mem.ptr, max(type.nbytes, 1), block, driver.record.index)
     return driver.cupy.ndarray(type.known, type.dtype, cuda.MemoryPointer(memory, 0))
 
@@ -45,7 +47,7 @@ def borrowed(runtime: Runtime, array: Any) -> Borrowed:
         )
     with cupy.cuda.Device(driver.record.index):
         plain = cupy.ascontiguousarray(taken)
-        driver.stream.wait_event(cupy.cuda.get_current_stream().record())
+        driver.stream.wait_event(cupy.cuda.get_current_stream().record(cupy.cuda.Event(disable_timing=True)))
     return Borrowed(plain)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from operator import attrgetter
 from threading import RLock
 from typing import Any
 
@@ -56,9 +57,9 @@ class Current:
 
 
 class CupyDriver:
-    """CuPy's objects for one GPU. Memory comes from CuPy's own pool and goes back there at once."""
+    """CuPy's objects for one GPU. Memory comes from CuPy's own pool; some of it is kept, so that a graph that runs
+    again finds its addresses again."""
 
-    keep_bytes = 0
     keep_incoming_bytes = 1 << 28
 
     def __init__(self, record: Record) -> None:
@@ -66,6 +67,8 @@ class CupyDriver:
         self.record = record
         self.name = record.name
         self.units = record.units
+        self.keep_bytes = record.memory_bytes // 4
+        self.address: Callable[[Any], int] | None = attrgetter("ptr")
         cuda = self.cupy.cuda
         self.failure: tuple[type[Exception], ...] = (
             cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError, cuda.memory.OutOfMemoryError,
@@ -152,7 +155,7 @@ class CupyDriver:
         return Bound(bind, launch)
 
     def _module(self, text: str) -> Any:
-        """The program, compiled by NVRTC or found in CuPy's cache. It keeps its own options: none but these."""
+        """The program, compiled by NVRTC or found in CuPy's cache."""
         if text not in self._modules:
             self._modules[text] = self.cupy.RawModule(code=text, options=OPTIONS)
         return self._modules[text]

@@ -2,6 +2,7 @@
 
 A recording holds addresses. A run takes its memory from the pool as ever, and most often gets what the run before it
 gave back: so a recording is kept for each of the last few sets of addresses, made when a set comes the second time.
+Where sets hardly ever come again, nothing more is recorded: a recording costs as much as some runs.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ class Recorded:
         self._failure = (*failure, RuntimeError)  # CuPy refuses some calls during a recording by itself
         self._recordings: OrderedDict[tuple[int, ...], tuple[Any, Any]] = OrderedDict()
         self._seen: OrderedDict[tuple[int, ...], None] = OrderedDict()
-        self._may = True
+        self._may = True  # record more
         self.recorded = self.replayed = 0
 
     def __call__(self, mems: Mems) -> None:
         key = tuple([mem.ptr for mem in mems if mem is not None])
         known = self._recordings.get(key)
-        if known is None and self._may and key in self._seen:
+        if known is not None:
+            self.replayed += 1
+        elif self._may and key in self._seen:
             known = self._record(key, mems)
         if known is None:
             self._seen[key] = None
@@ -41,7 +44,6 @@ class Recorded:
             return
         self._recordings.move_to_end(key)
         known[0].launch(self._stream)
-        self.replayed += 1
 
     def _record(self, key: tuple[int, ...], mems: Mems) -> tuple[Any, Any] | None:
         """The graph and the memory that its commands use beside ours; None where a command cannot be recorded.
@@ -64,6 +66,7 @@ class Recorded:
             log.info("a graph is run command by command, since CUDA does not record it: %s", e)
             return None
         self.recorded += 1
+        self._may = self.recorded < 2 * KEPT or self.replayed >= self.recorded
         self._recordings[key] = graph, pool
         if len(self._recordings) > KEPT:
             self._recordings.popitem(last=False)

@@ -66,6 +66,7 @@ class Driver(Protocol):
     units: int  # that run groups side by side
     keep_bytes: int  # of memory that nobody uses, held for the next who asks
     keep_incoming_bytes: int  # likewise of memory for what comes from the host; 0: it is memory as any other
+    address: Callable[[Any], int] | None  # of memory, where a run that comes again gains by getting the same
     failure: tuple[type[Exception], ...]  # what the vendor's library raises
 
     @property

@@ -6,6 +6,7 @@ The queue runs in order, so a block may be given to the next command while the l
 from __future__ import annotations
 
 from collections import defaultdict
+from heapq import heappop, heappush
 from threading import RLock
 from typing import Any
 
@@ -38,10 +39,13 @@ class Pool:
     """Blocks that are free, and counts of those that are not. `keep_bytes` bounds what is kept."""
 
     def __init__(
-        self, allocate: Any, failure: type[Exception] | tuple[type[Exception], ...], keep_bytes: int, idle: Any = None
-    ) -> None:
-        """`idle` is called with memory that is given back, before anybody else may have it."""
-        self._allocate, self._failure, self.keep_bytes, self._idle = allocate, failure, keep_bytes, idle
+        self, allocate: Any, failure: type[Exception] | tuple[type[Exception], ...], keep_bytes: int, *,
+        address: Any = None, idle: Any = None,
+    ) -> None:  # fmt: skip
+        """`address` of memory as a number: the lowest that is free is handed out first, so that a run that comes again
+        gets the same; without it, the last that was given back. `idle` is called with memory that is given back."""
+        self._allocate, self._failure, self.keep_bytes = allocate, failure, keep_bytes
+        self._address, self._idle = address, idle
         self._beside: Pool | None = None
         self._free: defaultdict[int, list[Any]] = defaultdict(list)
         self._lock = RLock()
@@ -57,7 +61,7 @@ class Pool:
         with self._lock:
             free = self._free[size]
             if free:
-                mem = free.pop()
+                mem = free.pop() if self._address is None else heappop(free)[1]
                 self.kept_bytes -= size
             else:
                 mem = self._new(size)
@@ -72,7 +76,10 @@ class Pool:
         with self._lock:
             self.used_bytes -= size
             if self.kept_bytes + size <= self.keep_bytes:
-                self._free[size].append(mem)
+                if self._address is None:
+                    self._free[size].append(mem)
+                else:
+                    heappush(self._free[size], (self._address(mem), mem))
                 self.kept_bytes += size
 
     def trim(self) -> None:

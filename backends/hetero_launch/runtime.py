@@ -18,9 +18,11 @@ class Runtime:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.lock = driver.lock
-        self.pool = self.incoming = Pool(driver.allocate, driver.failure, driver.keep_bytes)
+        self.pool = self.incoming = Pool(driver.allocate, driver.failure, driver.keep_bytes, address=driver.address)
         if driver.keep_incoming_bytes:
-            self.incoming = Pool(driver.incoming, driver.failure, driver.keep_incoming_bytes, driver.idle)
+            self.incoming = Pool(
+                driver.incoming, driver.failure, driver.keep_incoming_bytes, address=driver.address, idle=driver.idle
+            )  # fmt: skip
             self.pool.share(self.incoming)
         self._flags: Block | None = None
         self.labels: list[str] = []  # who may set the flag, by number

@@ -31,6 +31,7 @@ class OpenCLDriver:
         self.units = int(record.handle.max_compute_units)
         self.keep_bytes = max(record.memory_bytes // 4, 1 << 28)
         self.keep_incoming_bytes = 0
+        self.address: Callable[[Any], int] | None = None
         self.lock = RLock()
         cl = self.cl
         self.failure: tuple[type[Exception], ...] = (cl.Error,)

@@ -15,6 +15,7 @@ from pretend_cuda.build import built
 
 GUARD = 256  # bytes behind every piece of memory that nobody may touch
 RUBBISH, FENCE = 0xCD, 0xA5
+ONE_AT_A_TIME = threading.RLock()
 Op = Callable[[], object]
 
 
@@ -43,16 +44,18 @@ class Stream:
         if self.recording is not None:
             self.recording.append(op)
             return
-        self.ops.append(op)
-        if self.eager:
-            self.run()
+        with ONE_AT_A_TIME:
+            self.ops.append(op)
+            if self.eager:
+                self.run()
 
     def run(self, upto: int | None = None) -> None:
-        stop = len(self.ops) if upto is None else upto
-        while self.done < stop:
-            op, self.ops[self.done] = self.ops[self.done], _nothing
-            self.done += 1
-            op()
+        with ONE_AT_A_TIME:
+            stop = len(self.ops) if upto is None else upto
+            while self.done < stop:
+                op, self.ops[self.done] = self.ops[self.done], _nothing
+                self.done += 1
+                op()
 
     def must_not_record(self, what: str) -> None:
         if self.recording is not None:
@@ -107,6 +110,8 @@ class Machine:
     nulls: dict[int, Stream] = field(default_factory=dict[int, Stream])  # the default stream of each device
     streams: list[Stream] = field(default_factory=list[Stream])
     refuses_recording: bool = False
+    no_blas: bool = False
+    only_texts: bool = False  # nothing is built or run
 
     # -- devices and streams --------------------------------------------------------------------------------
 
@@ -154,7 +159,7 @@ class Machine:
     # -- memory ---------------------------------------------------------------------------------------------
 
     def new_piece(self, nbytes: int) -> Piece:
-        used = sum(p.nbytes for p in self.pieces.values() if p.device == self.device)
+        used = sum(p.nbytes for p in list(self.pieces.values()) if p.device == self.device)
         if used + nbytes > self.memory:
             raise FullError(f"Out of memory allocating {nbytes} bytes")
         cells = np.full(nbytes + GUARD, RUBBISH, np.uint8)
@@ -176,7 +181,7 @@ class Machine:
 
     def inside(self, ptr: int, nbytes: int = 1) -> Piece:
         """The piece that holds these bytes."""
-        for piece in self.pieces.values():
+        for piece in list(self.pieces.values()):
             if piece.ptr <= ptr and ptr + nbytes <= piece.ptr + piece.nbytes:
                 return piece
         raise PretendError(f"{nbytes} bytes at {ptr:#x} are not in one piece of memory")
