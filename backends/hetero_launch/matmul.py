@@ -13,6 +13,9 @@ from hetero_launch.movement import fill
 from hetero_launch.plan import Mapped, Plan, Storage, index_type, names_of, scalars, table
 
 TILE = 16  # the side of the square that a work-group computes
+SMALL = 4096  # multiplications of one of many matrices, that an item does by itself: all its loops unroll
+MANY = 64  # matrices from which that is done
+GROUP = 16  # of them in a work-group
 
 
 def lower(plan: Plan, node: Node) -> None:
@@ -41,7 +44,9 @@ def product(
         return
     if a[1].size == 0:  # a sum of nothing
         return fill(plan, out[0], 0, out[1])
-    if a[1].dtype.name in plan.style.blas:
+    if out_byte == 0 and _is_small(plan, a[1], out[1]):
+        _small(plan, a, b, out)
+    elif a[1].dtype.name in plan.style.blas:
         plan.steps.append(Mapped(blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
     else:
         assert out_byte == 0
@@ -51,6 +56,30 @@ def product(
 def blas(xp: Any, a: Array, b: Array, out: Array) -> None:
     """By the array library `xp`: NumPy on memory that the host sees, CuPy on a GPU's."""
     xp.matmul(a, b, out=out)
+
+
+def _is_small(plan: Plan, a: TensorType, out: TensorType) -> bool:
+    """Whether a call for each matrix would take longer than its product."""
+    *batch, m, n = concrete(out.known)
+    floats = out.dtype.name in ("float32", "float64")
+    return floats and prod(batch) >= MANY and 0 < m * n * concrete(a.known)[-1] <= SMALL
+
+
+def _small(
+    plan: Plan, a: tuple[Storage, TensorType], b: tuple[Storage, TensorType], out: tuple[Storage, TensorType]
+) -> None:
+    """One item for each matrix of many."""
+    *batch, m, n = concrete(out[1].known)
+    lanes = min(plan.style.lanes(out[1].dtype.itemsize), 1 << (n.bit_length() - 1))
+    index, kind = index_type(max(prod(concrete(t.known)) for _, t in (a, b, out)))
+    defines = names_of(out[1].dtype.name) | {
+        "INDEX": index, "M": m, "K": concrete(a[1].known)[-1], "N": n, "RANK": len(batch), "W": lanes,
+    }  # fmt: skip
+    axes = table(kind, batch, *(_batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)))
+    plan.launch(
+        kernels.source("matmul_small", defines), "hetero_matmul_small", (prod(batch),), (GROUP,),
+        reads=(a[0], b[0]), writes=(out[0],), numbers=[kind(prod(batch)), axes],
+    )  # fmt: skip
 
 
 def _tiled(

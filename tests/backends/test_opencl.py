@@ -258,6 +258,18 @@ def test_many_rows_times_one_matrix_agree(rows: tuple[int, ...], lead: tuple[int
         agree(one(OPS["matmul"], pair, {}), pair, backend)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(8, 8, 8), (1, 1, 1), (3, 5, 7), (16, 16, 16), (2, 9, 13), (5, 1, 17)], ids=str)
+def test_many_small_products(sizes: tuple[int, int, int], dtype: str) -> None:
+    """Leading axes of one, stretched or not, and rows that are no whole vectors."""
+    m, k, n = sizes
+    rng = np.random.default_rng(0)
+    for backend in (BACKEND, OpenCLBackend(ACCELERATOR)):
+        for left, right in (((70,), (70,)), ((10, 7), (1, 7)), ((10, 7), (7,)), ((1,), (80,)), ((65, 1), (3,))):
+            pair = [rng.uniform(-1, 1, s).astype(dtype) for s in ((*left, m, k), (*right, k, n))]
+            agree(one(OPS["matmul"], pair, {}), pair, backend)
+
+
 def test_sorting_many_elements_is_stable() -> None:
     x = np.random.default_rng(0).integers(0, 50, (2, 40_000, 2)).astype(np.int16)
     agree(one(OPS["argsort"], [x], {"axis": 1}), [x])
