@@ -109,6 +109,24 @@ def models(session: nox.Session) -> None:
 
 
 @nox.session
+def nvrtc(session: nox.Session) -> None:
+    """CUDA without a GPU: every kernel by NVRTC (HETERO_NVRTC=full: for all GPUs), every name of CuPy that is used."""
+    session.install("-e", ".", "pytest", "hypothesis", "nvidia-cuda-nvrtc-cu12>=12.8", "cupy-cuda12x>=13")
+    files = ("tests/backends/test_cupy_nvrtc.py", "tests/backends/test_cupy_surface.py")
+    session.run(
+        "pytest", "-q", *files, *session.posargs, env={"HETERO_REQUIRE_NVRTC": "1", "HETERO_REQUIRE_CUPY": "1"}
+    )  # fmt: skip
+
+
+@nox.session
+def pretend(session: nox.Session) -> None:
+    """The whole conformance suite and what OpenCL is asked, on backend cupy over a CUDA made of g++."""
+    session.install("-e", ".[test]")
+    command = ["pytest", "-n", "auto", "-q", "tests/backends/test_cupy.py", "--hetero-full"]
+    session.run(*command, *session.posargs, env={"HETERO_PRETEND_CUDA": "full"})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Damaged and hostile files, many more than in the tests: HETERO_FUZZ_EXAMPLES of each kind."""
     session.install("-e", ".[test]")

@@ -18,7 +18,7 @@ import test_opencl_control
 import test_opencl_spiking
 from hetero import registry
 from hetero.op import Op, Sample
-from hetero.spi import Device
+from hetero.spi import Backend, Device
 from hetero.testing import test_conformance as suite
 from hetero_cupy import CupyBackend
 from pretend_cuda import Machine, pretended
@@ -91,8 +91,11 @@ def test_a_buffer_comes_back_as_it_went(gpu: Device, dtype: str, shape: tuple[in
 
 @pytest.fixture
 def asked(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests of test_opencl.py turned to this backend."""
-    backend = registry.load("cupy")
+    turn_to(registry.load("cupy"), gpu, monkeypatch)
+
+
+def turn_to(backend: Backend, gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of test_opencl.py ask this backend from now on."""
     monkeypatch.setattr(test_opencl, "BACKEND", backend)
     monkeypatch.setattr(test_opencl, "DEVICE", gpu)
     monkeypatch.setattr(test_opencl_control, "DEVICE", gpu)
@@ -110,6 +113,7 @@ ASKED = [
     ask(test_opencl.test_rows_are_fused_and_agree, shape=(2, 3, 8), name="float64"),
     ask(test_opencl.test_transposes_of_any_size_agree, shape=(3, 64, 65)),
     ask(test_opencl.test_many_rows_times_one_matrix_agree, rows=(3, 2, 5), lead=(1,)),
+    ask(test_opencl.test_many_small_products, sizes=(3, 4, 5), dtype="float32"),
     ask(test_opencl.test_an_index_outside_is_reported_when_the_host_waits),
     ask(test_opencl.test_outputs_may_be_inputs_constants_and_views),
     ask(test_opencl.test_complex_matrices_are_refused_with_the_reason),

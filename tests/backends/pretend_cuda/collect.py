@@ -75,6 +75,7 @@ def of_dtype(dtype: Any) -> Iterator[Graph]:
         yield made(name, [(100, 3)], [dtype], axis=0, descending=False)
     yield made("searchsorted", [(9,), (4,)], [dtype, dtype], side="right")
     yield made("matmul", [(2, 3, 4), (2, 4, 5)], [dtype, dtype])
+    yield made("matmul", [(9, 999, 3, 4), (999, 4, 5)], [dtype, dtype])
     for i in (np.dtype("int32"), f):
         for reduction in ("none", "add", "mul", "max", "min"):
             yield made("scatter_nd", [(5, 6), (3, 1), (3, 6)], [dtype, i, dtype], reduction=reduction)

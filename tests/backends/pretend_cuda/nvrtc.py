@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ARCHS = ("75", "80", "86", "89", "90", "100", "120")  # Turing, Ampere twice, Ada, Hopper, Blackwell twice
-OPTIONS = ("--std=c++17",)  # as the backend gives them
+OPTIONS = ("--std=c++17",)  # as the backend gives them: test_cupy_nvrtc.py compares
 
 
 class Refused(Exception):  # noqa: N818
@@ -33,17 +33,17 @@ def version() -> str:
     return f"{major.value}.{minor.value}"
 
 
-def compiled(text: str, arch: str, kind: str) -> bytes:
-    """`kind`: PTX for compute_`arch`, or CUBIN for sm_`arch`. Raises `Refused` with the log."""
+def compiled(text: str, arch: str) -> tuple[bytes, bytes]:
+    """PTX and machine code for sm_`arch`. Raises `Refused` with the log."""
     nvrtc = library()
     program = ctypes.c_void_p()
     _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None))
     try:
-        target = f"--gpu-architecture={'sm' if kind == 'CUBIN' else 'compute'}_{arch}"
-        options = (ctypes.c_char_p * (len(OPTIONS) + 1))(target.encode(), *(o.encode() for o in OPTIONS))
-        if nvrtc.nvrtcCompileProgram(program, len(options), options):
+        options = (f"--gpu-architecture=sm_{arch}", *OPTIONS)
+        given = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+        if nvrtc.nvrtcCompileProgram(program, len(options), given):
             raise Refused(_read(program, "ProgramLog").decode())
-        return _read(program, kind)
+        return _read(program, "PTX"), _read(program, "CUBIN")
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
 

@@ -1,0 +1,84 @@
+"""Every kernel that the backend `cupy` asks for compiles with NVRTC, which needs no GPU and no driver.
+
+The texts are those of the lowering itself (pretend_cuda/collect.py): hand-written kernels in every build-time form, and
+fused ones over all ops of the templates. `nox -s nvrtc` compiles all of them for one architecture and a sample for the
+others; HETERO_NVRTC=full all for all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import hetero_kernels as hk
+from hetero import registry
+from hetero_cupy import CupyBackend
+from hetero_cupy.opened import OPTIONS
+from hetero_kernels.templates import TEMPLATES
+from pretend_cuda import nvrtc, pretended
+from pretend_cuda.collect import collect, with_large_grids
+
+FULL = os.environ.get("HETERO_NVRTC", "") == "full"
+ONE = "90"  # the architecture for which all are compiled
+SAMPLE = 25  # one text of so many for the others
+
+if nvrtc.library() is None and os.environ.get("HETERO_REQUIRE_NVRTC", "") != "1":
+    pytest.skip("no NVRTC (pip install nvidia-cuda-nvrtc-cu12)", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """All of them, from a machine that builds and runs nothing."""
+    with pretended() as machine:
+        machine.only_texts = True
+        registry._added["cupy"] = backend = CupyBackend()
+        registry.probe.cache_clear()
+        try:
+            collect(backend, registry.find("cupy"))
+        finally:
+            registry.remove("cupy")
+        return with_large_grids(list(machine.texts))
+
+
+def fault(text: str, arch: str) -> str:
+    """What is wrong with the text, or nothing."""
+    try:
+        ptx, cubin = nvrtc.compiled(text, arch)
+    except nvrtc.Refused as e:
+        return f"sm_{arch}: {e}"
+    names = re.findall(r"^KERNEL (\w+)\(", text, re.MULTILINE)
+    missing = [n for n in names if f".entry {n}(".encode() not in ptx]
+    whole = names and not missing and f".target sm_{arch}".encode() in ptx and cubin.startswith(b"\x7fELF")
+    return "" if whole else f"sm_{arch}: {names} gave {len(ptx)} bytes of PTX without {missing}"
+
+
+def test_the_options_are_those_of_the_backend() -> None:
+    assert nvrtc.OPTIONS == OPTIONS
+
+
+def test_every_kernel_file_and_every_template_is_among_the_texts(texts: list[str]) -> None:
+    found = set(re.findall(r"^KERNEL hetero_(\w+)\(", "\n".join(texts), re.MULTILINE))
+    processors = {"arg_rows"}  # whole vectors are compared: has no form for accelerators
+    assert set(hk.names()) - processors <= found
+    large = [t for t in texts if t.startswith("#define LARGE_GRID")]
+    assert found == set(re.findall(r"^KERNEL hetero_(\w+)\(", "\n".join(large), re.MULTILINE))
+    assert len(texts) > 10 * len(TEMPLATES)
+    assert sum("#define INDEX i64" in t for t in texts) >= 15
+
+
+@pytest.mark.parametrize("arch", nvrtc.ARCHS)
+def test_every_kernel_compiles(texts: list[str], arch: str) -> None:
+    """All faults at once, each once."""
+    some = texts if FULL or arch == ONE else texts[::SAMPLE]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        faults = [f for f in pool.map(lambda t: fault(t, arch), some) if f]
+    assert not faults, f"{len(faults)} of {len(some)}: " + "\n".join(dict.fromkeys(faults))[:4000]
+
+
+def test_a_text_that_is_no_cuda_is_refused() -> None:
+    text = hk.source("fill", {"T": "u32"})
+    assert not fault(text, ONE)
+    assert "error" in fault(text.replace("KERNEL hetero_fill(", "KERNEL hetero_fill(nonsense x, "), ONE)
