@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -55,6 +55,13 @@ class Program:
     def peak_bytes(self) -> int:
         """The largest of the segments' peaks: each runs alone."""
         return max((s.executable.peak_bytes for s in self.segments), default=0)
+
+    @property
+    def direct(self) -> Callable[..., Buffer] | None:
+        """Buffers in, the one buffer out, where the backend has that in one call, and nothing runs elsewhere."""
+        if len(self.segments) != 1 or self.fallbacks or self.segments[0].device != self.device:
+            return None
+        return getattr(self.segments[0].executable, "direct", None)
 
     def summary(self) -> str:
         """One line: what runs where."""

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hetero import counters, subscript
+from hetero import counters, operators_device, subscript
 from hetero import dtype as dt
 from hetero.dtype import DType, weak
 from hetero.errors import AxisError, BackendError, ShapeError
 from hetero.op import Array, Op, TensorType
 from hetero.operators import HOST, install
+from hetero.operators_device import kind_of
 from hetero.select import device_of, on_host
 from hetero.spi import Buffer, Device
 from hetero.tensor import Operand, Tensor, apply
@@ -38,7 +39,7 @@ def place(array: Array, device: Device) -> Tensor:
     """A tensor of `array` on `device`. A host tensor shares the array, which must not be written to afterwards."""
     if on_host(device):
         return HostTensor.of(array)
-    type = TensorType(array.shape, dt.check(array.dtype))
+    type = kind_of(TensorType(array.shape, dt.check(array.dtype)))
     return DeviceTensor(_execute().upload(array, device), type, device)
 
 
@@ -211,8 +212,13 @@ class DeviceTensor(Tensor):
         device = _one_device(op, operands)
         each, to = _dtypes(op, operands)
         given = [_as_device(x, to or own, device) for x, own in zip(operands, each, strict=True)]
-        buffers, types = _execute().call(op, [x._buffer for x in given], tuple(x._kind for x in given), attrs, device)
-        made = tuple(cls(b, t, device) for b, t in zip(buffers, types, strict=True))
+        kinds = tuple(x._kind for x in given)
+        buffers, types = _execute().call(op, [x._buffer for x in given], kinds, attrs, device)
+        made = tuple(cls(b, kind_of(t), device) for b, t in zip(buffers, types, strict=True))
+        if not attrs and all(x is y for x, y in zip(given, operands, strict=True)):
+            direct = _execute().direct(op, kinds, device)
+            if direct is not None:
+                operators_device.learn(op.name, kinds, device, direct, made[0]._kind)
         return made[0] if len(made) == 1 else made
 
     @property
@@ -229,6 +235,9 @@ class DeviceTensor(Tensor):
 
     def _become(self, other: DeviceTensor) -> None:
         self._buffer = other._buffer
+
+
+operators_device.install(DeviceTensor)
 
 
 def _one_device(op: Op, operands: tuple[Any, ...]) -> Device:

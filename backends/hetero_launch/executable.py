@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hetero.dim import concrete
 from hetero.errors import DeviceError
 from hetero.graph.ir import Graph
-from hetero_launch.driver import Mems, Place, Run
-from hetero_launch.memory import Block
+from hetero_launch.driver import Bound, Mems, Place, Run
+from hetero_launch.memory import Block, size_class
 from hetero_launch.plan import Copy, Hosted, Launch, Mapped, Plan, Storage, lifetimes, share
 
 SHOWN = 8  # of what a graph holds, when there is no room for it
@@ -38,6 +39,8 @@ class LaunchExecutable:
         self._steps: list[Run] = [self._prepare(step) for step in plan.steps]
         hosted = any(isinstance(step, Hosted) for step in plan.steps)
         self._run: Run = self._all if hosted else plan.runtime.driver.repeated(self._all, len(plan.steps))
+        one = len(plan.steps) == 1 and isinstance(plan.steps[0], Launch) and not self._slots and outputs == made
+        self.direct = self._straight(plan.steps[0]) if one and len(made) == 1 else None
         self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
 
     def __call__(self, *inputs: Block) -> tuple[Block, ...]:
@@ -60,6 +63,49 @@ class LaunchExecutable:
             except runtime.driver.failure as e:
                 raise runtime.failed(e) from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
+
+    def _straight(self, step: Any) -> Callable[..., Block]:
+        """A graph of one kernel and one output as one call: blocks in, a block out."""
+        bound, later = self._bound(step)
+        bind, launch, failure = bound.bind, bound.launch, self._runtime.driver.failure
+        ((result, nbytes),) = self._made
+        places = [(p, self._inputs.index(n)) for p, n in later if n != result]
+        (to,) = (p for p, n in later if n == result)
+        size, pool, lock = size_class(nbytes), self._runtime.pool, self._runtime.lock
+        take = pool.take_class
+
+        def failed(error: Exception) -> Exception:
+            return self._full(error) if isinstance(error, DeviceError) else self._runtime.failed(error)
+
+        def any_number(*blocks: Block) -> Block:
+            with lock, pool.lock:
+                try:
+                    out = take(size)
+                    for position, k in places:
+                        bind(position, blocks[k].mem)
+                    bind(to, out.mem)
+                    launch()
+                except (DeviceError, *failure) as e:
+                    raise failed(e) from e
+            return out
+
+        if len(places) != 2:
+            return any_number
+        (first, _), (second, _) = sorted(places, key=lambda place: place[1])
+
+        def two(a: Block, b: Block) -> Block:  # the same without a loop: what operators meet
+            with lock, pool.lock:
+                try:
+                    out = take(size)
+                    bind(first, a.mem)
+                    bind(second, b.mem)
+                    bind(to, out.mem)
+                    launch()
+                except (DeviceError, *failure) as e:
+                    raise failed(e) from e
+            return out
+
+        return two if len(self._inputs) == 2 else any_number
 
     def _full(self, error: DeviceError) -> DeviceError:
         """The error with what the graph wants to hold at once, the largest first, by the nodes that make it."""
@@ -97,7 +143,19 @@ class LaunchExecutable:
         return run
 
     def _kernel(self, step: Launch) -> Run:
-        """Constants and numbers are set now, other memory at each call."""
+        """Other memory than constants is set at each call."""
+        kernel, later = self._bound(step)
+        bind, launch = kernel.bind, kernel.launch
+
+        def run(mems: Mems) -> None:
+            for position, number in later:
+                bind(position, mems[number])
+            launch()
+
+        return run
+
+    def _bound(self, step: Launch) -> tuple[Bound, list[tuple[int, int]]]:
+        """The kernel with its constants and numbers set, and which memory goes to which other positions."""
         kernel = self._runtime.driver.kernel(step.text, step.kernel, step.size, step.group)
         later: list[tuple[int, int]] = []
         for position, argument in enumerate(step.arguments):
@@ -107,14 +165,7 @@ class LaunchExecutable:
                 kernel.bind(position, self._mems[argument.number])
             else:
                 later.append((position, argument.number))
-        bind, launch = kernel.bind, kernel.launch
-
-        def run(mems: Mems) -> None:
-            for position, number in later:
-                bind(position, mems[number])
-            launch()
-
-        return run
+        return kernel, later
 
     def _copy(self, step: Copy) -> Run:
         copy, source, to = self._runtime.driver.copy, step.source.number, step.to.number

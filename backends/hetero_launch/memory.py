@@ -48,32 +48,37 @@ class Pool:
         self._address, self._idle = address, idle
         self._beside: Pool | None = None
         self._free: defaultdict[int, list[Any]] = defaultdict(list)
-        self._lock = RLock()
+        self.lock = RLock()
         self.used_bytes = self.kept_bytes = self.peak_bytes = 0
 
     def share(self, other: Pool) -> None:
         """The two hold memory of one device: each gives up what it keeps before the other calls it full."""
-        self._beside, other._beside, other._lock = other, self, self._lock
+        self._beside, other._beside, other.lock = other, self, self.lock
 
     def take(self, nbytes: int) -> Block:
         """A block for `nbytes`; on a full device after everything that is only kept was let go."""
         size = size_class(nbytes)
-        with self._lock:
-            free = self._free[size]
-            if free:
-                mem = free.pop() if self._address is None else heappop(free)[1]
-                self.kept_bytes -= size
-            else:
-                mem = self._new(size)
-            self.used_bytes += size
-            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+        with self.lock:
+            return self.take_class(size)
+
+    def take_class(self, size: int) -> Block:
+        """A block of a size that `size_class` gave; the caller holds the lock."""
+        free = self._free[size]
+        if free:
+            mem = free.pop() if self._address is None else heappop(free)[1]
+            self.kept_bytes -= size
+        else:
+            mem = self._new(size)
+        self.used_bytes += size
+        if self.used_bytes > self.peak_bytes:
+            self.peak_bytes = self.used_bytes
         return Block(self, mem, size)
 
     def give(self, mem: Any, size: int) -> None:
         """Called by a block that dies."""
         if self._idle is not None:
             self._idle(mem)
-        with self._lock:
+        with self.lock:
             self.used_bytes -= size
             if self.kept_bytes + size <= self.keep_bytes:
                 if self._address is None:
@@ -84,7 +89,7 @@ class Pool:
 
     def trim(self) -> None:
         """Let go of everything that is only kept."""
-        with self._lock:
+        with self.lock:
             self._free.clear()
             self.kept_bytes = 0
 

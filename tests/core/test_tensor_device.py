@@ -156,3 +156,36 @@ def test_a_device_tensor_is_pickled_and_shown(small: Device) -> None:
     assert again.device == small
     assert again.tolist() == [1.5, 2.0]
     assert float(x[0]) == 1.5
+
+
+def test_an_operator_that_was_met_counts_and_gives_the_same(tensor_device: Device) -> None:
+    """The short way of device tensors: the second call of the same types looks nothing up."""
+    x, y = np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3), np.float32([[1], [2]])
+    a, b = (ht.asarray(v, device=tensor_device) for v in (x, y))
+    first = a * b
+    ht.reset_stats()
+    again = a * b
+    other = ht.asarray(x + 1, device=tensor_device) * b  # of equal types: met as well
+    assert ht.stats().ops_on(tensor_device.name if tensor_device.backend != "auto" else "numpy:0") == 2
+    assert again.dtype == first.dtype
+    assert again.shape == (2, 3)
+    assert np.array_equal(np.asarray(again), x * y)
+    assert np.array_equal(np.asarray(other), (x + 1) * y)
+    assert np.array_equal(np.asarray(a * a), x * x)
+    assert np.array_equal(np.asarray(-a), -x)
+    assert np.array_equal(np.asarray(a * 2), x * 2)
+    assert np.array_equal(np.asarray(2 * a), x * 2)
+
+
+def test_operands_of_other_dtypes_and_devices_go_the_long_way(tensor_device: Device) -> None:
+    a = ht.asarray(np.ones(3, "float32"), device=tensor_device)
+    whole = ht.asarray(np.arange(3, dtype="int32"), device=tensor_device)
+    for _ in range(3):
+        assert (a + a).dtype == np.float32
+        assert (whole + whole).dtype == np.int32
+        assert (a + whole).dtype == np.float64
+    if tensor_device.name != "numpy:0":
+        host = ht.asarray(np.ones(3, "float32"), device="numpy")
+        for _ in range(2):
+            with pytest.raises(BackendError, match="wants tensors of one device"):
+                _ = a + host
