@@ -65,7 +65,6 @@ class Transfers:
             done = self._work.record(self._event())
         done.synchronize()
         with self._lock:
-            self._copies.wait_event(done)
             under_way: list[tuple[int, int, Any, Any]] = []
             for begin in range(0, to.nbytes, CHUNK):
                 count = min(CHUNK, to.nbytes - begin)

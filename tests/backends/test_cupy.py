@@ -97,6 +97,7 @@ def asked(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
 def turn_to(backend: Backend, gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests of test_opencl.py ask this backend from now on."""
     monkeypatch.setattr(test_opencl, "BACKEND", backend)
+    monkeypatch.setattr(test_opencl, "OpenCLBackend", lambda style: backend)
     monkeypatch.setattr(test_opencl, "DEVICE", gpu)
     monkeypatch.setattr(test_opencl_control, "DEVICE", gpu)
     for call in (test_opencl.run, test_opencl.agree, test_opencl.agree_on_sample):

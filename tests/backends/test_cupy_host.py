@@ -25,7 +25,7 @@ from hetero.testing.agree import one_op
 from hetero_cupy import CupyBackend
 from hetero_cupy.opened import CupyDriver, packed
 from hetero_cupy.recorded import KEPT, Recorded
-from hetero_launch import LaunchExecutable, Style
+from hetero_launch import LaunchExecutable, Pool, Style
 from pretend_cuda import PretendError, pretended
 from pretend_cuda.build import COMPILER
 from pretend_cuda.machine import CudaError
@@ -168,6 +168,10 @@ def test_a_run_that_comes_again_is_recorded_and_replayed() -> None:
         assert isinstance(recorded, Recorded)
         assert recorded.replayed > 10 > recorded.recorded
         assert machine.counts["graphs"] == recorded.replayed + recorded.recorded
+        pretend: Any = sys.modules["cupy"]
+        machine.check()
+        pretend.get_default_memory_pool().free_all_blocks()  # what a recording needs beside ours is not among them
+        ran(backend, executable, X, device)
         held: list[tuple[Array, Any]] = []
         for k in range(400):
             (out,) = executable(backend.from_host(X * k, device))
@@ -324,6 +328,21 @@ def test_a_kernel_that_does_not_compile_is_an_error() -> None:
         driver = driver_of(backend, backend.probe().devices[0])
         with pytest.raises(KernelError, match="CUDA refuses the kernel broken"):
             driver.kernel("KERNEL broken(int) { this is no C }", "broken", (1,), (1,))
+
+
+def test_memory_with_addresses_is_handed_out_from_the_lowest() -> None:
+    numbers = iter([30, 10, 20])
+
+    def allocate(nbytes: int) -> int:
+        return next(numbers)
+
+    pool = Pool(allocate, MemoryError, 1 << 20, address=int)
+    blocks = [pool.take(1) for _ in range(3)]
+    assert [b.mem for b in blocks] == [30, 10, 20]
+    blocks.pop(1)
+    blocks.clear()
+    again = [pool.take(1) for _ in range(3)]
+    assert [b.mem for b in again] == [10, 20, 30]
 
 
 # -- launches -------------------------------------------------------------------------------------------------
