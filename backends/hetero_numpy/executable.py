@@ -128,7 +128,7 @@ def _step(graph: Graph, node: Node) -> Step:
         return CONTROL[node.op.name](graph, node)
     if node.op.name in VIEWS:
         return partial(_view, node.inputs[0], node.outputs[0], concrete(graph.types[node.outputs[0]].known))
-    run = into(node.op.name, node.attrs, floats=all(t.dtype.kind == "f" for t in graph.in_types(node)))
+    run = into(node.op.name, node.attrs, graph.in_types(node))
     if run is None:
         return partial(_reference, node)
     if node.outputs[0] in {p.value for p in graph.outputs} | _shown(graph):

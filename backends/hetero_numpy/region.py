@@ -106,7 +106,7 @@ def _program(body: Graph, shape: tuple[int, ...]) -> tuple[list[Step], list[Scra
     steps: list[Step] = []
     scratch: list[Scratch] = []
     for k, node in enumerate(body.nodes):
-        run = into(node.op.name, node.attrs, floats=all(body.types[i].dtype.kind == "f" for i in node.inputs))
+        run = into(node.op.name, node.attrs, body.in_types(node))
         if run is None:
             raise BackendError(f"numpy cannot run {node.op.name} inside a region", hint="report this: a bug of hetero")
         (out,) = node.outputs

@@ -166,3 +166,14 @@ def test_a_call_that_failed_leaves_nothing_behind() -> None:
     assert run._frames == []
     (y,) = run(np.zeros(3, "float32"), np.array([2]))
     assert y == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 3, 4, 5), (0, 4, 5), (3, 0, 5), (3, 4, 0)], ids=str)
+def test_many_matrices_by_one_are_one_product(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random(shape, "float32"), rng.random((shape[-1], 6), "float32")
+    builder = Builder("rows")
+    x, y = (builder.input(n, TensorType(v.shape, v.dtype)) for n, v in (("x", a), ("y", b)))
+    assert_agrees(builder.build({"z": builder("matmul", builder("exp", x), y)}), (a, b), find("numpy"))
+    turned = builder("permute", x, axes=(*range(1, len(shape) - 1), 0, len(shape) - 1))  # no longer in one piece
+    assert_agrees(builder.build({"z": builder("matmul", turned, y)}), (a, b), find("numpy"))
