@@ -5,6 +5,7 @@ Every entry gives what the op's reference gives; an op that is not here runs by 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -84,7 +85,8 @@ _REDUCE: dict[str, np.ufunc] = {
 
 def _rows_matmul(a: Array, b: Array, out: Array) -> None:
     """(..., m, k), (k, n) -> (..., m, n): one product of all rows, not one for each matrix"""
-    np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1]))
+    rows = math.prod(a.shape[:-1])
+    np.matmul(a.reshape(rows, a.shape[-1]), b, out=out.reshape(rows, out.shape[-1]))
 
 
 def into(name: str, attrs: Attrs, types: Types = ()) -> Into | None:
