@@ -163,7 +163,8 @@ def arrayapi(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Every benchmark once, quickly, so that none rots; `nox -s bench -- --bench Gelu` for one."""
-    session.install("-e", ".[test]", "asv>=0.6.3", "virtualenv")
+    # Of the peers in the extra `bench` only jax: torch's wheel is 2.5 GB. Rows whose peer is missing are left out.
+    session.install("-e", ".[test]", "asv>=0.6.3", "virtualenv", "jax")
     session.run("asv", "machine", "--yes", silent=True)
     session.run("asv", "run", "--python=same", "--quick", "--show-stderr", *session.posargs)
 

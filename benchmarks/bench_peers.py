@@ -1,0 +1,25 @@
+"""Every row of `benchmarks.performance`, kept by asv; a row whose peer is not installed is left out."""
+
+from __future__ import annotations
+
+from benchmarks.peers_rows import ROWS
+from benchmarks.performance import measured
+
+TURNS = 3  # the table for docs/performance.md takes more
+NAMES = {f"{r.what}, {r.device}, against {r.peer}": r for r in ROWS}
+
+
+class Peers:
+    """Times the peer's speed."""
+
+    params = (list(NAMES),)
+    param_names = ("row",)
+    timeout = 300.0  # seconds
+
+    def track_times_the_peer(self, name: str) -> float:
+        found = measured(NAMES[name], TURNS)
+        if found.missing:
+            raise NotImplementedError(found.missing)  # asv's word for: skip
+        return found.times
+
+    track_times_the_peer.unit = "x"  # pyright: ignore[reportFunctionMemberAccess]
