@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -226,6 +227,45 @@ def _magika(device: str) -> Pair:
     return _network(device, model.graph, str(model.path))
 
 
+# -- language -------------------------------------------------------------------------------------------------------
+
+
+def _minilm(peer: str, texts: int) -> Callable[[str], Pair]:
+    """Texts of 128 tokens; the weights are the real ones where their package is installed, else random ones"""
+
+    def pair(device: str) -> Pair:
+        from benchmarks.bench_language import TOKENS, encoder
+        from hetero import nn
+
+        module, shape = encoder(), (texts, TOKENS)
+        ids, mask = _rng().integers(1000, 20000, shape), np.ones(shape, np.int64)
+        feed = {"ids": ids, "mask": mask}
+        graph = module.graph.specialize({"batch": texts, "sequence": TOKENS})
+        if device == "auto":
+            tune(graph, feed)
+        if peer == "torch":
+            from benchmarks.torch_bert import TorchBert
+
+            weights = {p: np.asarray(leaf) for p, leaf in nn.state(module).items()}
+            theirs: Call = partial(TorchBert(weights, module.bert.config), ids, mask)
+        else:
+            theirs = partial(_session(graph).run, None, feed)
+        assert np.allclose(
+            graph.run(feed, device=device)["vectors"], np.asarray(theirs()).reshape(texts, -1), atol=1e-3
+        )
+        return (lambda: graph.run(feed, device=device)), theirs
+
+    return pair
+
+
+def _session(graph: Any) -> Any:
+    """ONNX Runtime on our own export."""
+    from hetero.convert.onnx_out import to_onnx
+
+    ort: Any = import_module("onnxruntime")
+    return ort.InferenceSession(to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+
+
 # -- graphs of tiny ops -----------------------------------------------------------------------------------------------
 
 
@@ -272,5 +312,9 @@ ROWS: list[Row] = [
     Row("ResNet-50, batch 1", "auto", "onnxruntime", 0.97, _light("resnet50")),
     Row("SqueezeNet, batch 1", "auto", "onnxruntime", 0.97, _light("squeezenet")),
     Row("magika, one file", "auto", "onnxruntime", 0.97, _magika),
+    Row("MiniLM, 1 text of 128 tokens", "auto", "onnxruntime", 0.97, _minilm("onnxruntime", 1)),
+    Row("MiniLM, 8 texts of 128 tokens", "auto", "onnxruntime", 0.97, _minilm("onnxruntime", 8)),
+    Row("MiniLM, 8 texts of 128 tokens", "opencl", "torch eager", 0, _minilm("torch", 8)),
+    Row("MiniLM, 8 texts of 128 tokens", "numpy", "torch eager", 0, _minilm("torch", 8)),
     *(Row(f"{n}, batch 1", d, "onnxruntime", 0, _light(f)) for n, f in (("ResNet-50", "resnet50"),) for d in BOTH),
 ]  # fmt: skip
