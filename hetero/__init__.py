@@ -180,6 +180,7 @@ from hetero.errors import (
     DTypeError,
     GraphError,
     HeteroError,
+    KernelError,
     ModelError,
     PlanError,
     ProfileError,
@@ -194,6 +195,7 @@ from hetero.tensor import Tensor
 
 if TYPE_CHECKING:
     from hetero import fft, linalg, models, nn, random, snn
+    from hetero.auto import tune
     from hetero.calibration import calibrate
     from hetero.compile import FallbackWarning
     from hetero.convert.activations import quantize_activations
@@ -242,6 +244,7 @@ _LATER = {
     "spec": "hetero.tracing",
     "to_nir": "hetero.convert.nir_out",
     "to_snn": "hetero.convert.snn",
+    "tune": "hetero.auto",
     "trace": "hetero.tracing",
 }
 _SUBMODULES = frozenset({"fft", "linalg", "models", "nn", "random", "snn"})
@@ -284,6 +287,7 @@ __all__ = [
     "HeteroError",
     "IInfo",
     "Info",
+    "KernelError",
     "ModelError",
     "Plan",
     "PlanError",
@@ -464,6 +468,7 @@ __all__ = [
     "tril",
     "triu",
     "trunc",
+    "tune",
     "uint8",
     "uint16",
     "uint32",
