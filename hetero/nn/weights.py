@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
-from pathlib import Path
-from tempfile import mkstemp
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +13,7 @@ from hetero import dtype as dt
 from hetero.dim import show
 from hetero.eager import place
 from hetero.errors import GraphError, HeteroError, ModelError
+from hetero.files import write_whole
 from hetero.nn.module import Leaf, M, Module, bind, state, type_of
 from hetero.op import Array
 from hetero.select import device_of
@@ -119,18 +117,10 @@ def save_state(module: Module, path: str | PathLike[str]) -> None:
     if empty:
         raise GraphError(f"{', '.join(empty)} have no values to save", hint="nn.load_state first")
     data = save({p: np.ascontiguousarray(_array(leaf)) for p, leaf in found.items()})
-    target = Path(fspath(path))
     try:
-        handle, scratch = mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(scratch, target)
-        except BaseException:
-            os.unlink(scratch)
-            raise
+        write_whole(path, data)
     except OSError as e:
-        raise ModelError(f"cannot write {target}: {e}", hint="choose a folder that can be written to") from e
+        raise ModelError(f"cannot write {fspath(path)}: {e}", hint="choose a folder that can be written to") from e
 
 
 __all__ = ["load_state", "save_state"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from hetero.convert.quantize_report import LayerError, QuantizeReport
 from hetero.convert.quantize_text import HEAD, cells, decibel, head, tail
 from hetero.errors import GraphError
+from hetero.files import write_whole
 from hetero.report.page import COLOURS, cell, number, page, picture, section, table, text
 
 WIDE, HIGH = 700, 22  # of the longest bar, and from one to the next
@@ -20,10 +19,7 @@ FULL_DB = 60.0  # SQNR of the longest bar: about 10 bits
 def save(report: QuantizeReport, path: str | Path) -> None:
     """One HTML file that loads nothing from anywhere: the whole of it, or none."""
     try:
-        handle, scratch = tempfile.mkstemp(dir=Path(path).absolute().parent, suffix=".html")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page(f"{report.name}, quantised", _body(report)))
-        os.replace(scratch, path)
+        write_whole(path, page(f"{report.name}, quantised", _body(report)))
     except OSError as e:
         problem = f"cannot write the report to {path}: {e}"
         raise GraphError(problem, hint="choose a folder that can be written to") from e
