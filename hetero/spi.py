@@ -5,6 +5,7 @@ A backend can say what is there (`probe`), what it can do (`support`), and do it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -120,3 +121,11 @@ def unsupported(backend: Backend, graph: Graph, device: Device) -> Sequence[Miss
     """Every node that `device` refuses, all at once."""
     said = ((n, backend.support(n, graph.in_types(n), graph.out_types(n), device)) for n in graph.nodes)
     return [Missing(n, s.reason) for n, s in said if not s]
+
+
+def host_memory_bytes() -> int:
+    """Physical memory of this machine, for devices that have it as theirs; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

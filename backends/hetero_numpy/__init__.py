@@ -8,7 +8,7 @@ import numpy as np
 
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType, Types
-from hetero.spi import YES, Buffer, Device, Probe, Support
+from hetero.spi import YES, Buffer, Device, Probe, Support, host_memory_bytes
 from hetero_numpy.executable import NumpyExecutable
 from hetero_numpy.spiking import staged_or_none
 
@@ -21,7 +21,7 @@ class NumpyBackend:
     name = "numpy"
 
     def probe(self) -> Probe:
-        device = Device("numpy", 0, f"NumPy {np.__version__} on the host", _memory_bytes(), host=True)
+        device = Device("numpy", 0, f"NumPy {np.__version__} on the host", host_memory_bytes(), host=True)
         return Probe((device,), version=np.__version__)
 
     def support(self, node: Node, types: Types, outs: Types, device: Device) -> Support:
@@ -46,11 +46,3 @@ class NumpyBackend:
 
     def synchronize(self, device: Device) -> None:
         """Nothing is ever under way: NumPy has finished when it returns."""
-
-
-def _memory_bytes() -> int:
-    """Physical memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

@@ -14,7 +14,7 @@ from hetero.dtype import float32
 from hetero.errors import BackendError
 from hetero.graph.build import Builder
 from hetero.op import TensorType
-from hetero.spi import Device
+from hetero.spi import Device, host_memory_bytes
 
 FIX = "pip install 'hetero[onnxruntime]'"
 OLDEST = (1, 18)  # the first that reads opset 21
@@ -38,7 +38,7 @@ class Provider:
     def device(self, index: int) -> Device:
         said = "".join(f", {k}={v}" for k, v in self.options)
         what = f"{self.name} of onnxruntime {driver().__version__}{said}"
-        return Device("onnxruntime", index, what, _memory_bytes() if self.name == CPU else 0, True, MISSING)
+        return Device("onnxruntime", index, what, host_memory_bytes() if self.name == CPU else 0, True, MISSING)
 
     def session(self, model: bytes, weights: Mapping[str, Any], *, threads: int = 0, level: str = "ALL") -> Any:
         """An InferenceSession with this provider alone: what it does not take is an error, never another's work.
@@ -128,11 +128,3 @@ def _refusal(provider: Provider) -> str:
     except Exception as e:  # whatever the vendor's library raises is the reason
         return str(e)
     return "" if provider.name in opened else f"the session has {', '.join(opened)}"
-
-
-def _memory_bytes() -> int:
-    """Physical memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
