@@ -1,64 +1,66 @@
-"""Repeated runs as CUDA graphs: the commands of a run are recorded once and handed over in one call from then on.
+"""Repeated runs as CUDA graphs: neighbouring kernels and copies are recorded once, and handed over in one call from
+then on.
 
-A recording holds addresses. A run takes its memory from the pool as ever, and most often gets what the run before it
-gave back: so a recording is kept for each of the last few sets of addresses, made when a set comes the second time.
-Where sets hardly ever come again, nothing more is recorded: a recording costs as much as some runs.
+CuPy allows no cuBLAS in a recording, so a product stands between two of them. A recording holds addresses. A run takes
+its memory from the pool as ever, and most often gets what the run before it gave back: so a recording is kept for each
+of the last few sets of addresses, made when a set comes the second time. Where sets hardly ever come again, nothing
+more is recorded: a recording costs as much as some runs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 from hetero_launch import Mems, Run
 
-KEPT = 8  # recordings of one executable
+KEPT = 8  # recordings of one stretch of steps
 SEEN = 64  # sets of addresses that are remembered without one
 log = logging.getLogger("hetero.cupy")
 
 
 class Recorded:
-    """A run that needs nothing from the host on its way. Called with the device's lock held."""
+    """Steps of kernels and copies. Called with the device's lock held."""
 
-    def __init__(self, cupy: Any, stream: Any, failure: tuple[type[Exception], ...], run: Run) -> None:
-        self._cupy, self._stream, self._run = cupy, stream, run
+    def __init__(
+        self, cupy: Any, stream: Any, failure: tuple[type[Exception], ...], runs: Sequence[Run], storages: Sequence[int]
+    ) -> None:
+        self._cuda, self._stream, self._runs, self._storages = cupy.cuda, stream, runs, storages
         self._failure = (*failure, RuntimeError)  # CuPy refuses some calls during a recording by itself
-        self._recordings: OrderedDict[tuple[int, ...], tuple[Any, Any]] = OrderedDict()
+        self._recordings: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._seen: OrderedDict[tuple[int, ...], None] = OrderedDict()
         self._may = True  # record more
         self.recorded = self.replayed = 0
 
     def __call__(self, mems: Mems) -> None:
-        key = tuple([mem.ptr for mem in mems if mem is not None])
-        known = self._recordings.get(key)
-        if known is not None:
+        key = tuple([mems[n].ptr for n in self._storages])
+        graph = self._recordings.get(key)
+        if graph is not None:
             self.replayed += 1
         elif self._may and key in self._seen:
-            known = self._record(key, mems)
-        if known is None:
+            graph = self._record(key, mems)
+        if graph is None:
             self._seen[key] = None
             if len(self._seen) > SEEN:
                 self._seen.popitem(last=False)
-            self._run(mems)
+            for run in self._runs:
+                run(mems)
             return
         self._recordings.move_to_end(key)
-        known[0].launch(self._stream)
+        graph.launch(self._stream)
 
-    def _record(self, key: tuple[int, ...], mems: Mems) -> tuple[Any, Any] | None:
-        """The graph and the memory that its commands use beside ours; None where a command cannot be recorded.
-
-        What a library allocates on its way is written again at each replay, so nobody else may get it: it comes from
-        a pool that lives as long as the graph.
-        """
-        cuda = self._cupy.cuda
-        pool = cuda.MemoryPool()
-        stream = cuda.Stream(non_blocking=True)
+    def _record(self, key: tuple[int, ...], mems: Mems) -> Any:
+        """The graph; None where a command cannot be recorded. On a stream of its own: threads may give memory back
+        meanwhile, which marks a place in the other."""
+        stream = self._cuda.Stream(non_blocking=True)
         try:
-            with stream, cuda.using_allocator(pool.malloc):
+            with stream:
                 stream.begin_capture()
                 try:
-                    self._run(mems)
+                    for run in self._runs:
+                        run(mems)
                 finally:
                     graph = stream.end_capture()
         except self._failure as e:
@@ -67,7 +69,7 @@ class Recorded:
             return None
         self.recorded += 1
         self._may = self.recorded < 2 * KEPT or self.replayed >= self.recorded
-        self._recordings[key] = graph, pool
+        self._recordings[key] = graph
         if len(self._recordings) > KEPT:
             self._recordings.popitem(last=False)
-        return self._recordings[key]
+        return graph

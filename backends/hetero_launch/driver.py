@@ -110,6 +110,6 @@ class Driver(Protocol):
         """A step that calls `call(xp, *arrays)`: an array library and the places as its arrays, none copied."""
         ...
 
-    def repeated(self, run: Run, steps: int) -> Run:
-        """`run`, which takes so many steps and needs nothing from the host on its way, as it is best repeated."""
+    def repeated(self, runs: list[Run], storages: Sequence[int]) -> list[Run]:
+        """Steps of kernels and copies, which touch these storages, as they are best done again and again."""
         ...

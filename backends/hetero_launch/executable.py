@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from hetero.dim import concrete
@@ -36,9 +37,7 @@ class LaunchExecutable:
         self.peak_bytes = sum(self._slots) + sum(n for _, n in self._made)
         self._blocks: list[Block | None] = [known.get(n) for n in range(len(plan.sizes))]
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
-        self._steps: list[Run] = [self._prepare(step) for step in plan.steps]
-        hosted = any(isinstance(step, Hosted) for step in plan.steps)
-        self._run: Run = self._all if hosted else plan.runtime.driver.repeated(self._all, len(plan.steps))
+        self._steps = self._prepared(plan)
         one = len(plan.steps) == 1 and isinstance(plan.steps[0], Launch) and not self._slots and outputs == made
         self.direct = self._straight(plan.steps[0]) if one and len(made) == 1 else None
         self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
@@ -59,7 +58,8 @@ class LaunchExecutable:
             for number, slot in self._home:
                 mems[number] = slots[slot].mem
             try:
-                self._run(mems)
+                for step in self._steps:
+                    step(mems)
             except runtime.driver.failure as e:
                 raise runtime.failed(e) from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
@@ -123,9 +123,15 @@ class LaunchExecutable:
         problem = f"{error.problem}\n{self.graph.name} holds {self.peak_bytes} bytes at once:{lines}{more}"
         return DeviceError(problem, hint=error.hint)
 
-    def _all(self, mems: Mems) -> None:
-        for step in self._steps:
-            step(mems)
+    def _prepared(self, plan: Plan) -> list[Run]:
+        """Every step; stretches of kernels and copies as the driver likes to repeat them."""
+        runs: list[Run] = []
+        for ours, some in groupby(plan.steps, lambda step: isinstance(step, (Launch, Copy))):
+            steps = list(some)
+            made = [self._prepare(step) for step in steps]
+            touched = sorted({s.number for step in steps for s in (*step.reads, *step.writes)})
+            runs += plan.runtime.driver.repeated(made, touched) if ours else made
+        return runs
 
     def _prepare(self, step: Launch | Copy | Mapped | Hosted) -> Run:
         if isinstance(step, Launch):

@@ -92,6 +92,6 @@ class OpenCLDriver:
 
         return run
 
-    def repeated(self, run: Run, steps: int) -> Run:
-        """As it is: OpenCL records no commands."""
-        return run
+    def repeated(self, runs: list[Run], storages: Sequence[int]) -> list[Run]:
+        """As they are: OpenCL records no commands."""
+        return runs

@@ -35,7 +35,6 @@ OBJECTS: dict[str, dict[str, tuple[int, tuple[str, ...]] | None]] = {
     },
     "cupy.cuda.Event": {"__init__": (0, ("disable_timing",)), "record": (1, ()), "synchronize": (0, ())},
     "cupy.cuda.Graph": {"launch": (1, ())},
-    "cupy.cuda.MemoryPool": {"malloc": (1, ())},
     "cupy.cuda.MemoryPointer": {
         "__add__": None, "ptr": None, "mem": None, "copy_from_device_async": (2, ()),
         "copy_from_host_async": (3, ()), "copy_to_host_async": (3, ()),
@@ -45,7 +44,7 @@ OBJECTS: dict[str, dict[str, tuple[int, tuple[str, ...]] | None]] = {
 }  # fmt: skip
 CALLS: dict[str, tuple[int, tuple[str, ...]]] = {
     "cupy.matmul": (2, ("out",)), "cupy.from_dlpack": (1, ()), "cupy.ascontiguousarray": (1, ()),
-    "cupy.cuda.alloc": (1, ()), "cupy.cuda.alloc_pinned_memory": (1, ()), "cupy.cuda.using_allocator": (1, ()),
+    "cupy.cuda.alloc": (1, ()), "cupy.cuda.alloc_pinned_memory": (1, ()),
     "cupy.cuda.get_current_stream": (1, ()), "cupy.cuda.runtime.getDeviceCount": (0, ()),
     "cupy.cuda.runtime.getDeviceProperties": (1, ()), "cupy.cuda.runtime.driverGetVersion": (0, ()),
 }  # fmt: skip

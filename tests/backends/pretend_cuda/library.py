@@ -61,7 +61,6 @@ def module(machine: Machine) -> ModuleType:
     )  # fmt: skip
     surface.RawModule = type("RawModule", (RawModule,), {"machine": machine})
     surface.ndarray = Array
-    surface.get_default_memory_pool = lambda: pool
     surface.matmul = lambda a, b, out: _matmul(machine, alloc, a, b, out)
     surface.from_dlpack = surface.ascontiguousarray = lambda a: a
     return cupy
@@ -185,11 +184,6 @@ class Pool:
             for piece in pieces:
                 self.machine.pieces.pop(piece.ptr, None)
 
-    def free_all_blocks(self) -> None:
-        for pieces in self.free.values():
-            while pieces:
-                self.machine.forget(pieces.pop())
-
     def malloc(self, nbytes: int) -> MemoryPointer:
         stream, size = self.machine.stream, -(-nbytes // 512) * 512
         key = (self.machine.device, id(stream), size)
@@ -305,6 +299,8 @@ class Array:
 
 def _matmul(machine: Machine, alloc: Any, a: Array, b: Array, out: Array) -> None:
     """By way of memory of its own, as the real one does for some forms; it is given back before the commands run."""
+    if machine.stream.recording is not None:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     machine.counts["matmul"] += 1
     between = Array(out.shape, out.dtype, alloc(out.nbytes))
     to, ptr = between.host(), between.data.ptr
