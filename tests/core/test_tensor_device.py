@@ -160,7 +160,7 @@ def test_a_device_tensor_is_pickled_and_shown(small: Device) -> None:
 
 def test_an_operator_that_was_met_counts_and_gives_the_same(tensor_device: Device) -> None:
     """The short way of device tensors: the second call of the same types looks nothing up."""
-    x, y = np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3), np.float32([[1], [2]])
+    x, y = np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3), np.array([[1], [2]], "float32")
     a, b = (ht.asarray(v, device=tensor_device) for v in (x, y))
     first = a * b
     ht.reset_stats()
