@@ -10,10 +10,11 @@ import numpy as np
 from hetero import dtype as dt
 from hetero.array_api.dtypes import copied
 from hetero.array_api.manipulation import broadcast_to
+from hetero.dim import Dim
 from hetero.dtype import DType
 from hetero.eager import place
 from hetero.errors import AttributeValueError, BackendError, DTypeError, ShapeError
-from hetero.op import Array
+from hetero.op import OPS, Array
 from hetero.select import device_of
 from hetero.spi import Device
 from hetero.tensor import Scalar, Tensor, apply
@@ -225,7 +226,10 @@ def zeros_like(x: Tensor, /, *, dtype: Kind = None, device: Where = None) -> Ten
 
 def _like(x: Tensor, value: Array, device: Where) -> Tensor:
     """One value stretched to the shape of `x`: no memory is filled where the device can broadcast."""
-    return broadcast_to(place(value, x.device if device is None else device_of(device)), x.shape)
+    one = place(value, x.device if device is None else device_of(device))
+    if one._rank < x._rank and any(isinstance(n, Dim) for n in x.shape):  # traced and open: the graph stretches it
+        return type(x)._apply(OPS["broadcast_to"], (one,), {"shape": x.shape})
+    return broadcast_to(one, x.shape)
 
 
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:

@@ -207,3 +207,13 @@ def test_in_place_operators_rebind_the_handle_in_a_trace_too() -> None:
         return y
 
     assert ht.jit(f)(t([1.0])).tolist() == [2.0]
+
+
+def test_values_stretched_to_an_open_shape_follow_it() -> None:
+    def f(x: ht.Tensor) -> ht.Tensor:
+        return x + ht.ones_like(x) * ht.full_like(x, 3) + ht.zeros_like(x, dtype="float32") + ht.empty_like(x) * 0
+
+    graph = ht.trace(f, ht.spec(("batch", 3), "float32"))
+    for n in (1, 4):
+        x = np.random.default_rng(n).random((n, 3), "float32")
+        assert np.allclose(graph.run({"x": x})["out"], x + 3)
