@@ -1,6 +1,6 @@
 """Damaged and hostile NIR files: each gives a Graph or a ModelError; no other exception, no warning, no hang, no crash.
 
-HETERO_FUZZ_EXAMPLES (2,000 unless told otherwise) files, the same ones for the same number: half have bytes changed,
+HETERO_FUZZ_EXAMPLES (800 unless told otherwise) files, the same ones for the same number: half have bytes changed,
 half have something changed in what they say, so that the file still opens.
 """
 
@@ -25,7 +25,7 @@ from hetero.graph.ir import Graph
 from hetero.testing.hostile import runs_or_is_refused
 
 nir: Any = typed_nir  # whose annotations do not allow what its functions take
-EXAMPLES = int(os.environ.get("HETERO_FUZZ_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("HETERO_FUZZ_EXAMPLES", "800"))
 PARTS = 8
 LIMIT_S = 20.0  # for one file; the slowest takes far less than one second
 LIF = Path(__file__).parent.parent / "data/nir/lif_norse.nir"

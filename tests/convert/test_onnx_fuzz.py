@@ -1,6 +1,6 @@
 """Damaged and hostile ONNX files: each gives a Graph or a HeteroError; no other exception, no warning, no hang.
 
-HETERO_FUZZ_EXAMPLES (2,000 unless told otherwise) files, the same ones for the same number: half have bytes changed,
+HETERO_FUZZ_EXAMPLES (800 unless told otherwise) files, the same ones for the same number: half have bytes changed,
 half have a field changed so that the file still parses. As many again are cases of ONNX's node suite.
 """
 
@@ -25,7 +25,7 @@ from hetero.errors import HeteroError
 from hetero.graph.ir import Graph
 from hetero.testing.hostile import runs_or_is_refused
 
-EXAMPLES = int(os.environ.get("HETERO_FUZZ_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("HETERO_FUZZ_EXAMPLES", "800"))
 PARTS = 8
 LIMIT_S = 20.0  # for one file; the slowest takes far less than one second
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
