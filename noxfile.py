@@ -1,4 +1,4 @@
-"""Everything a contributor runs. Plain `nox` does lint, types, a quick bench, tests, conformance, Lava on a 3.10, NVRTC.
+"""Everything a contributor runs. Plain `nox` does lint, types, bench, tests, conformance, Lava on a 3.10 and NVRTC.
 
 `nox -l` lists the rest.
 

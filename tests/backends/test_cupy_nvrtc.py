@@ -1,8 +1,8 @@
 """Every kernel that the backend `cupy` asks for compiles with NVRTC, which needs no GPU and no driver.
 
 The texts are those of the lowering itself (pretend_cuda/collect.py): hand-written kernels in every build-time form, and
-fused ones over all ops of the templates. `nox -s nvrtc` compiles a sample of them for each architecture; HETERO_NVRTC=one
-all for one, HETERO_NVRTC=full all for all.
+fused ones over all ops of the templates. `nox -s nvrtc` compiles a sample of them for each architecture;
+HETERO_NVRTC=one all for one, HETERO_NVRTC=full all for all.
 """
 
 from __future__ import annotations
