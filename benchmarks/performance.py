@@ -11,6 +11,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -62,18 +64,34 @@ def measured(row: Row, turns: int = TURNS) -> Found:
         ours, theirs = row.pair(row.device)
     except (HeteroError, ImportError) as e:
         return Found(row.what, row.device, row.peer, row.bar, missing=str(e).splitlines()[0])
+
+    def turn(call: Callable[[], Any]) -> tuple[float, float]:
+        found = _turn(call, row.number)
+        row.settle()
+        return found
+
     for call in (ours, theirs, ours, theirs):
-        _turn(call, row.number)
+        turn(call)
     pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
     until = time.perf_counter() + SECONDS
     while len(pairs) < turns and (len(pairs) < 3 or time.perf_counter() < until):
-        pairs.append((_turn(ours, row.number), _turn(theirs, row.number)))
+        pairs.append((turn(ours), turn(theirs)))
     (own, own_cpu), (peer, peer_cpu) = (_medians([p[k] for p in pairs]) for k in (0, 1))
     quotients = sorted(b[0] / a[0] for a, b in pairs)
     quarter = len(quotients) // 4
     spread = quotients[quarter], quotients[-1 - quarter]
     over = (own - peer) / row.ops
     return Found(row.what, row.device, row.peer, row.bar, peer / own, peer_cpu / own_cpu, spread, own, over, row.over)
+
+
+def _apart(k: int) -> Found:
+    """A row in a process of its own: threads and memory of the one before have no part in it."""
+    command = [sys.executable, "-m", "benchmarks.performance", "--row", str(k)]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        raise SystemExit(f"{ROWS[k].what}: {made.stderr}")
+    said = json.loads(made.stdout.splitlines()[-1])
+    return Found(**said | {"spread": tuple(said["spread"])})
 
 
 def _turn(call: Callable[[], Any], number: int) -> tuple[float, float]:
@@ -132,11 +150,15 @@ def _cells(f: Found) -> list[str]:
 def main(
     only: Annotated[str, typer.Option(help="Rows whose text holds this.")] = "",
     write: Annotated[bool, typer.Option(help="Put the table into docs/performance.md.")] = False,
+    row: Annotated[int, typer.Option(hidden=True)] = -1,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
 ) -> None:
     """Ratios to peers, measured now. Example: python -m benchmarks.performance --only "layer norm\""""
-    rows = [r for r in ROWS if only.lower() in f"{r.what} {r.device} {r.peer}".lower()]
-    found = [measured(r) for r in track(rows, "measuring", console=Console(stderr=True))]
+    if row >= 0:
+        print(json.dumps(asdict(measured(ROWS[row]))))
+        return
+    chosen = [k for k, r in enumerate(ROWS) if only.lower() in f"{r.what} {r.device} {r.peer}".lower()]
+    found = [_apart(k) for k in track(chosen, "measuring", console=Console(stderr=True))]
     if as_json:
         print(json.dumps({"machine": versions(), "rows": [asdict(f) | {"met": f.met} for f in found]}, indent=1))
         return
