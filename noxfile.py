@@ -1,4 +1,5 @@
-"""Everything a contributor runs. Plain `nox` does lint, types, bench, tests, conformance, Lava on a 3.10 and NVRTC.
+"""Everything a contributor runs. Plain `nox` does lint, types, bench, tests, conformance, NVRTC, and where
+they are here Lava (a Python 3.10) and Oclgrind.
 
 `nox -l` lists the rest.
 
@@ -9,6 +10,7 @@ missing then fails. HETERO_REQUIRE names the backends that must have a device: a
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -40,7 +42,8 @@ def _pythons() -> list[str]:
 
 PYTHONS = _pythons()
 CHANGES = ["tests/core", "tests/cli", "tests/profile", "tests/report", "tests/backends", "hetero/testing"]
-nox.options.sessions = ["lint", "types", "bench", "tests", "conformance", *["lava"] * _answers("3.10"), "nvrtc"]
+nox.options.sessions = ["lint", "types", "bench", "tests", "conformance", *["lava"] * _answers("3.10"), "nvrtc",
+                        *["oclgrind"] * bool(shutil.which("oclgrind"))]  # fmt: skip
 
 
 @nox.session
@@ -119,6 +122,14 @@ def nvrtc(session: nox.Session) -> None:
     session.run(
         "pytest", "-q", *files, *session.posargs, env={"HETERO_REQUIRE_NVRTC": "1", "HETERO_REQUIRE_CUPY": "1"}
     )  # fmt: skip
+
+
+@nox.session
+def oclgrind(session: nox.Session) -> None:
+    """Every kernel under Oclgrind (apt-get install oclgrind): memory errors and races, in both styles."""
+    session.install("-e", ".[opencl,onnx]", "pytest", "hypothesis")
+    env = {"HETERO_REQUIRE_OCLGRIND": "1"}
+    session.run("pytest", "-q", "tests/backends/test_oclgrind.py", *session.posargs, env=env)
 
 
 @nox.session

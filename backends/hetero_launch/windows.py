@@ -50,9 +50,10 @@ def conv(plan: Plan, node: Node) -> None:
     geometry = _geometry(node, x, concrete(w.known[2:]), out)
     source, weight = plan.input(node.inputs[0]), plan.input(node.inputs[1])
     by_product = x.dtype.name in plan.style.blas and int(w.known[1]) > 1  # pyright: ignore[reportArgumentType]
-    (_by_columns if by_product else _directly)(plan, node, source, weight, to, geometry)
+    made = plan.storage(out.nbytes) if bias else to
+    (_by_columns if by_product else _directly)(plan, node, source, weight, made, geometry)
     if bias:
-        _add_bias(plan, plan.input(node.inputs[2]), bias[0], to, out)
+        _add_bias(plan, plan.input(node.inputs[2]), bias[0], made, to, out)
 
 
 def _group(size: Ints) -> Ints:
@@ -112,13 +113,13 @@ def _columns(
     )  # fmt: skip
 
 
-def _add_bias(plan: Plan, bias: Storage, type: TensorType, to: Storage, out: TensorType) -> None:
-    """(o,) onto (n, o, *s), in place: an element is read by the item that writes it."""
+def _add_bias(plan: Plan, bias: Storage, type: TensorType, y: Storage, to: Storage, out: TensorType) -> None:
+    """(o,) onto (n, o, *s). Not in place: vectors overhang a line, and would read what others write."""
     shape = (concrete(type.known)[0], *(1,) * (out.rank - 2))
     body = Builder(track=False)
     made = body("add", body.input("y", out), body.input("b", TensorType(shape, out.dtype)))
     full = concrete(out.known)
-    regions.lower_region(plan, body.build([made]), False, full, [to, bias], [full, shape], [to])
+    regions.lower_region(plan, body.build([made]), False, full, [y, bias], [full, shape], [to])
 
 
 # -- pools --------------------------------------------------------------------------------------------------

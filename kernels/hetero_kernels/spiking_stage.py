@@ -190,10 +190,12 @@ def _region(net: Net, k: int, stage: Stage) -> list[str]:
     writes = _writes(net, k, stage)
     lines += [f"    GLOBAL {kind} *to{w} = {place};" for w, (_, kind, place) in enumerate(writes)]
     loads: list[str] = []
+    rest: list[str] = []  # the same for the last lanes: a vector there would read what another sample's item writes
     for i, given in enumerate(region.inputs):
         stored, computed = STORED[given.dtype]
         if given.row == "argument":
             loads.append(f"        const {computed}v v{i} = SPLAT({computed}, given{k}_{i});")
+            rest.append(loads[-1])
             continue
         if i < len(stage.synapses):
             where = f"sum{k}_{i} + {_at(stage, _coming(stage.synapses[i], '0'))}"
@@ -205,13 +207,28 @@ def _region(net: Net, k: int, stage: Stage) -> list[str]:
             where = f"given{k}_{i}"
         lines.append(f"    GLOBAL const {stored} *in{i} = {where};")
         loads.append(f"        const {computed}v v{i} = LOAD({stored}, in{i}, at);")
-    lines += ["    for (i32 at = low + lane * W; at < high; at += TEAM * W) {", *loads]
-    lines += [f"        {compute(region, step)}" for step in range(len(region.steps))]
-    lines.append("        if (at + W <= high) {")
-    lines += [f"            STORE({kind}, to{w}, at, v{v});" for w, (v, kind, _) in enumerate(writes)]
-    lines.append("        } else {")
-    lines += [f"            STORE_SOME({kind}, to{w}, at, v{v}, high - at);" for w, (v, kind, _) in enumerate(writes)]
-    return [*lines, "        }", "    }", "}"]
+        rest += [
+            f"        {stored} cells{i}[W];",
+            "        for (i32 lane_ = 0; lane_ < W; ++lane_)",
+            f"            cells{i}[lane_] = in{i}[at + lane_ < high ? at + lane_ : at];",
+            f"        const {computed}v v{i} = DECODE({stored}, KEPT({stored}, cells{i}));",
+        ]
+    steps = [f"        {compute(region, step)}" for step in range(len(region.steps))]
+    stores = [f"        STORE({kind}, to{w}, at, v{v});" for w, (v, kind, _) in enumerate(writes)]
+    some = [f"        STORE_SOME({kind}, to{w}, at, v{v}, high - at);" for w, (v, kind, _) in enumerate(writes)]
+    return [
+        *lines,
+        "    i32 at = low + lane * W;",
+        "    for (; at + W <= high; at += TEAM * W) {",
+        *loads, *steps, *stores,
+        "    }",
+        "#if W > 1",
+        "    if (at < high) {",
+        *rest, *steps, *some,
+        "    }",
+        "#endif",
+        "}",
+    ]  # fmt: skip
 
 
 def _writes(net: Net, k: int, stage: Stage) -> list[tuple[int, str, str]]:
