@@ -34,8 +34,8 @@ def compared(graph: Graph) -> dict[str, float]:
     devices = [*(d.name for d in local_devices()), "auto"]
     tune(graph, feed)
     seconds: dict[str, list[float]] = {d: [] for d in devices}
-    for k in range(ROUNDS):
-        for device in devices[k % len(devices) :] + devices[: k % len(devices)]:
+    for _ in range(ROUNDS):
+        for device in rng.permutation(devices).tolist():  # whoever runs before disturbs: nobody has always the same one
             for _ in range(TURN):
                 start = time.perf_counter()
                 graph.run(feed, device=device)
