@@ -1,4 +1,4 @@
-"""Everything a contributor runs. Plain `nox` does lint, types, bench, tests, conformance, NVRTC, and where
+"""Everything a contributor runs. Plain `nox` does lint, types, bench, tests, NVRTC, and where
 they are here Lava (a Python 3.10) and Oclgrind.
 
 `nox -l` lists the rest.
@@ -45,7 +45,7 @@ CHANGES = [  # what a Python can change: the core, commands, files, and ONNX Run
     "tests/core", "tests/cli", "tests/profile", "tests/report", "tests/backends/test_onnxruntime.py",
     "tests/convert/test_onnx_out.py",
 ]  # fmt: skip
-nox.options.sessions = ["lint", "types", "bench", "tests", "conformance", *["lava"] * _answers("3.10"), "nvrtc",
+nox.options.sessions = ["lint", "types", "bench", "tests", *["lava"] * _answers("3.10"), "nvrtc",
                         *["oclgrind"] * bool(shutil.which("oclgrind"))]  # fmt: skip
 
 
@@ -67,13 +67,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The whole suite on every backend on the newest Python; on the others what a Python can change.
+    """The whole suite, conformance in full, on the newest Python; on the others what a Python can change.
 
     Arguments go to pytest, which then runs just these. HETERO_WHOLE=1: the whole suite everywhere.
     """
     session.install("-e", ".[test]")
     whole = session.python == PYTHONS[-1] or os.environ.get("HETERO_WHOLE") == "1"
-    chosen = session.posargs or ([] if whole else CHANGES)
+    chosen = session.posargs or (["--hetero-full"] if whole else CHANGES)
     session.run("pytest", "-n", "auto", *chosen, env={"HETERO_REQUIRE": REQUIRE})
 
 

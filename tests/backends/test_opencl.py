@@ -258,8 +258,9 @@ def test_many_rows_times_one_matrix_agree(rows: tuple[int, ...], lead: tuple[int
         agree(one(OPS["matmul"], pair, {}), pair, backend)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(8, 8, 8), (1, 1, 1), (3, 5, 7), (16, 16, 16), (2, 9, 13), (5, 1, 17)], ids=str)
+@pytest.mark.parametrize(
+    ("sizes", "dtype"), [((8, 8, 8), "float32"), ((3, 5, 7), "float64"), ((5, 1, 17), "float32")], ids=str
+)
 def test_many_small_products(sizes: tuple[int, int, int], dtype: str) -> None:
     """Leading axes of one, stretched or not, and rows that are no whole vectors."""
     m, k, n = sizes
