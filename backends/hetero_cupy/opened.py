@@ -16,7 +16,7 @@ from hetero.op import Array
 from hetero_cupy.device import Record, blas, library
 from hetero_cupy.recorded import Recorded
 from hetero_cupy.transfers import Transfers
-from hetero_kernels import for_large_grids
+from hetero_kernels import for_large_grids, is_rounded
 from hetero_launch import Bound, Mems, Place, Run, Style
 
 GRAPHS = "HETERO_CUPY_GRAPHS"  # 0: nothing is recorded
@@ -157,7 +157,7 @@ class CupyDriver:
     def _module(self, text: str) -> Any:
         """The program, compiled by NVRTC or found in CuPy's cache."""
         if text not in self._modules:
-            self._modules[text] = self.cupy.RawModule(code=text, options=OPTIONS)
+            self._modules[text] = self.cupy.RawModule(code=text, options=options(text))
         return self._modules[text]
 
     def arrays(self, call: Callable[..., None], places: Sequence[Place]) -> Run:
@@ -177,6 +177,11 @@ class CupyDriver:
 
 
 OPTIONS = ("--std=c++17",)
+
+
+def options(text: str) -> tuple[str, ...]:
+    """For NVRTC, which joins products and sums unless it is told not to."""
+    return (*OPTIONS, "--fmad=false") if is_rounded(text) else OPTIONS
 
 
 def packed(value: Any) -> Any:

@@ -25,10 +25,12 @@ class Style:
     run: int  # neighbours that an item moves one after the other
     blas: frozenset[str]  # dtypes whose matrix products the driver's array library computes, on the device's own memory
     crowd: int = 1  # items that a group has at least, where the kernel does not say how many
+    double_bytes: int = 0  # a vector of elements of eight bytes, where it is shorter
 
     def lanes(self, widest: int) -> int:
         """Lanes of a kernel whose widest element has `widest` bytes; W of portable.h."""
-        return min(self.vector_bytes // max(widest, 4), 8) if self.vector_bytes else 1
+        held = self.double_bytes if widest > 4 and self.double_bytes else self.vector_bytes
+        return held // max(widest, 4) if held else 1
 
     def group(self, size: Sequence[int], group: Sequence[int]) -> tuple[int, ...]:
         """`group` doubled along the first two axes, as far as they have items for it, until it is a crowd."""

@@ -18,8 +18,10 @@ from hetero_kernels import Input, Region, Step
 from hetero_launch.plan import Plan, Storage, index_type, scalars
 
 Ints = tuple[int, ...]
+NARROW = 8  # lanes of a vector that is worth its place even where it overhangs
 FLAT_GROUP = 256
 ROW_GROUP = 16
+ROW_BYTES = 1 << 15  # a row that the nearest cache holds beside the next one
 STREAM_BYTES = 1 << 24  # outputs larger than what the last cache keeps are stored past it
 
 
@@ -115,12 +117,14 @@ def lower_region(
     elements = prod(full)
     index, kind = index_type(elements)
     widest = max(body.types[i].dtype.itemsize for n in body.nodes for i in (*n.inputs, *n.outputs))
-    lanes = plan.style.lanes(widest)
     grid = fold_axes(full, shapes, rows)
     inputs, strided = _inputs(sources, dtypes, grid)
     flat = not rows and not grid.outer and not strided
-    stream = elements * widest > STREAM_BYTES and (flat or grid.columns % lanes == 0)
     region = Region(tuple(inputs), steps, outs, 0 if flat else len(grid.outer))
+    lanes = plan.style.lanes(widest)
+    while lanes > NARROW and not flat and grid.columns % lanes and not kernels.takes_long(region):
+        lanes //= 2  # rows then begin at whole vectors
+    stream = elements * widest > STREAM_BYTES and (flat or grid.columns % lanes == 0)
     if flat:
         text = kernels.flat(region, lanes=lanes, index=index, stream=stream)
         size, group, numbers = (-(-elements // lanes),), (FLAT_GROUP,), scalars([elements], kind)
@@ -132,7 +136,8 @@ def lower_region(
         numbers = scalars(sizes, kind)
         if rows:
             team = plan.style.team
-            text = kernels.rows(region, lanes=lanes, team=team, index=index, stream=stream)
+            ahead = grid.columns * widest <= ROW_BYTES
+            text = kernels.rows(region, lanes=lanes, team=team, index=index, stream=stream, ahead=ahead)
             size, group = ((count,), (ROW_GROUP,)) if team == 1 else ((count * team,), (team,))
         else:
             text = kernels.broadcast(region, lanes=lanes, index=index, stream=stream)

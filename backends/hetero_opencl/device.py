@@ -34,6 +34,7 @@ class Record:
     largest_bytes: int = 0  # that one buffer may have
     doubles: bool = True
     shared: bool = True  # host and device see the same memory
+    native_floats: int = 8  # float32 that a register of the device holds
     correct_division: bool = False  # the option for correctly rounded float32 division and roots is there
     handle: Any = None
 
@@ -73,8 +74,8 @@ def warnings_of(record: Record) -> tuple[str, ...]:
     if pocl is None or pocl >= (3, 1):
         return ()
     return (
-        f"PoCL {pocl[0]}.{pocl[1]} compiles for AVX2 at most and is slower than PoCL 3.1 or Intel's runtime "
-        "(try: apt install pocl-opencl-icd, or pip install intel-opencl-rt)",
+        f"PoCL {pocl[0]}.{pocl[1]} compiles for AVX2 on processors that are newer than it; PoCL 3.1 or Intel's runtime "
+        "may be faster (try: apt install pocl-opencl-icd, or pip install intel-opencl-rt intel-cmplr-lib-rt)",
     )
 
 
@@ -130,6 +131,7 @@ def _record(cl: Any, platform: Any, device: Any) -> Record:
         largest_bytes=int(device.max_mem_alloc_size),
         doubles="cl_khr_fp64" in device.extensions,
         shared=bool(device.host_unified_memory) and kind == "cpu",
+        native_floats=int(device.native_vector_width_float),
         correct_division=bool(device.single_fp_config & rounding),
         handle=device,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -12,12 +13,23 @@ import numpy as np
 from hetero.errors import DeviceError
 from hetero.op import Array
 from hetero_launch import Bound, Mems, Place, Run, Style
-from hetero_opencl.device import Record, driver
+from hetero_opencl.device import Record, driver, pocl_version
 from hetero_opencl.programs import Programs
 
-# 256 bits: AVX2, and as much as the compiler of PoCL 3.0 takes (512-bit vectors of 64-bit elements abort it).
 PROCESSOR = Style(vector_bytes=32, team=1, run=16, blas=frozenset({"float32", "float64"}))
+WIDE = replace(PROCESSOR, vector_bytes=64)
+# 512-bit vectors of doubles abort the compiler of PoCL 3.0, and fmod and pow of them are wrong in PoCL 3.1.
+WIDE_BUT_DOUBLES = replace(WIDE, double_bytes=32)
 ACCELERATOR = Style(vector_bytes=0, team=64, run=1, blas=frozenset())
+
+
+def style_of(record: Record) -> Style:
+    """How kernels are cut for the device: on processors to the width of its registers, 256 bits at the least."""
+    if not record.shared:
+        return ACCELERATOR
+    if record.native_floats < 16:
+        return PROCESSOR
+    return WIDE_BUT_DOUBLES if pocl_version(record) else WIDE
 
 
 class OpenCLDriver:
@@ -27,7 +39,7 @@ class OpenCLDriver:
         self.cl: Any = driver()
         self.record = record
         self.name = record.device
-        self.style = style or (PROCESSOR if record.shared else ACCELERATOR)
+        self.style = style or style_of(record)
         self.units = int(record.handle.max_compute_units)
         self.keep_bytes = max(record.memory_bytes // 4, 1 << 28)
         self.keep_incoming_bytes = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -11,6 +13,14 @@ from hetero.cache import Cache
 from hetero.errors import KernelError
 
 log = logging.getLogger("hetero.opencl")
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """pyopencl warns of any compiler output, and Intel's compiler always has something to say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Programs:
@@ -37,7 +47,8 @@ class Programs:
         if binary is None:
             return None
         try:
-            return self._cl.Program(self._context, [self._device], [binary]).build(list(self._options))
+            with quiet():
+                return self._cl.Program(self._context, [self._device], [binary]).build(list(self._options))
         except self._cl.Error as e:  # a driver may refuse what an earlier one made
             log.info("a cached kernel is refused, and built again: %s", e)
             self.cache.damaged(*self._key, text)
@@ -46,8 +57,7 @@ class Programs:
     def _build(self, text: str) -> Any:
         """From source. What the compiler says goes to the log at debug level."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pyopencl warns of any compiler output
+            with quiet():
                 # Not through cl.Program(context, text): that would put the text into a second cache, of pyopencl.
                 program = self._cl.Program(self._cl._cl._Program(self._context, text))
                 program.build(list(self._options))

@@ -66,6 +66,11 @@ class Region:
         return self.inputs[value].wide if value < n else self.steps[value - n].wide
 
 
+def takes_long(region: Region) -> bool:
+    """Whether a vector's work is longer than its way from the nearest cache."""
+    return any(step.op in LONG for step in region.steps)
+
+
 def missing(region: Region) -> str:
     """Why there is no kernel for the region, or nothing."""
     for step in region.steps:
@@ -113,8 +118,13 @@ def broadcast(region: Region, *, lanes: int, index: str = "i32", stream: bool = 
     return _kernel(region, _defines(lanes, index, stream), _grid(region), body)
 
 
-def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32", stream: bool = False) -> str:
-    """Arguments as `broadcast`. Launch: `team` items for each row, one group; or one item a row where team is 1."""
+def rows(
+    region: Region, *, lanes: int, team: int = 1, index: str = "i32", stream: bool = False, ahead: bool = False
+) -> str:
+    """Arguments as `broadcast`. Launch: `team` items for each row, one group; or one item a row where team is 1.
+
+    `ahead`: rows are short enough that the next one may be fetched while this one is computed.
+    """
     body = [
         f"    const INDEX row = {'GLOBAL_ID(0)' if team == 1 else 'GROUP_ID(0)'};",
         f"    const INDEX lane = {'0' if team == 1 else 'LOCAL_ID(0)'};",
@@ -122,7 +132,7 @@ def rows(region: Region, *, lanes: int, team: int = 1, index: str = "i32", strea
         "        return;",
         *_bases(region),
         *(f"    {_load(region, i, '0')}" for i, given in enumerate(region.inputs) if not given.wide),
-        *_sweeps(region, team),
+        *_sweeps(region, team, ahead),
         *(
             f"    if (lane == 0) {{ {_store_one(region, k, value, 'row')} }}"
             for k, value in enumerate(region.outputs)
@@ -265,11 +275,12 @@ def _parked(region: Region) -> dict[int, int]:
     return found
 
 
-def _sweeps(region: Region, team: int) -> list[str]:
+def _sweeps(region: Region, team: int, ahead: bool) -> list[str]:
     """The loops over a row, and before each what is one number a row and known by then."""
     stages, first = _stages(region), len(region.inputs)
     parked = _parked(region)
     lines: list[str] = []
+    sweeps = 0
     for stage in range(max(stages, default=0) + 1):
         folded: list[int] = []
         for n, step in enumerate(region.steps):
@@ -282,8 +293,16 @@ def _sweeps(region: Region, team: int) -> list[str]:
         if folded or stored:
             parks = {v: k for v, k in parked.items() if stages[v] == stage}
             waits = {v: k for v, k in parked.items() if stages[v] < stage <= stages[region.outputs[k]]}
-            lines += _sweep(region, team, folded, stored, parks, waits)
+            fetched = _ahead(region) if ahead and sweeps == 1 else []  # the first sweep waits for memory as it is
+            lines += _sweep(region, team, folded, stored, parks, waits, fetched)
+            sweeps += 1
     return lines
+
+
+def _ahead(region: Region) -> list[str]:
+    """The same place of the next row, of every input that has one."""
+    inputs = [i for i, given in enumerate(region.inputs) if given.row == "each" and given.wide]
+    return [f"FETCH(in{i} + base{i} + columns + at);" for i in inputs]
 
 
 def _narrow(region: Region, n: int) -> str:
@@ -301,6 +320,7 @@ def _sweep(
     stored: Sequence[int],
     parks: Mapping[int, int],
     waits: Mapping[int, int],
+    fetched: Sequence[str],
 ) -> list[str]:
     """One loop over the row: folds the inputs of some reductions, stores some outputs.
 
@@ -315,6 +335,7 @@ def _sweep(
     several = ACCUMULATORS if folded and not _takes_long(region, values, waits) else ACCUMULATORS[:1]
     each = {
         letter: [
+            *(f"            {line}" for line in fetched),
             *wanted,
             *(f"            {_combine(region, n, f'part{letter}', f'v{region.steps[n].inputs[0]}')}" for n in folded),
             *(f"            {_store(region, k, v, 'row * columns + at')}" for k, v in kept),

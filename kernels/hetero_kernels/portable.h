@@ -1,8 +1,10 @@
 // The few words in which OpenCL C and CUDA C differ, and the vectors that kernels are written in.
 //
 // Build-time names, all given before this text:
-//   W      lanes of a vector: 8 on processors with wide registers, 1 in CUDA C and wherever an item is a lane.
+//   W      lanes of a vector: 4, 8 or 16 on processors, 1 in CUDA C and wherever an item is a lane.
 //   INDEX  i32, or i64 when a tensor has 2^31 elements or more.
+//
+//   ROUNDED  defined where a product is rounded before it is added to, as NumPy does it: spikes hang on the last bit.
 //
 // Scalars are called by their bits: i8 .. i64, u8 .. u64, f32, f64; a bool is a u8 that holds 0 or 1. With a `v`
 // behind it the name is W of them. f16 and bf16 are ways of storing: their arithmetic is f32.
@@ -17,7 +19,17 @@
 
 #ifdef __OPENCL_VERSION__
 
+#if defined(__has_attribute) && W > 1
+#if __has_attribute(intel_vec_len_hint)  // Intel's compiler would take our vectors apart, to make its own across items
+#define KERNEL __attribute__((intel_vec_len_hint(1))) __kernel void
+#endif
+#endif
+#ifndef KERNEL
 #define KERNEL __kernel void
+#endif
+#ifdef ROUNDED
+#pragma OPENCL FP_CONTRACT OFF
+#endif
 #define GLOBAL __global
 #define LOCAL __local
 #define INLINE static inline
@@ -210,7 +222,11 @@ IN_MEMORY(f64, 8);
 #define KEPT(T, array) WIDE(vload)(0, array)
 #define STORE_PLAIN(T, p, i, x) (*(GLOBAL CAT(T, u) *)((p) + (i)) = (x))
 
-#if W == 8
+#if W == 16
+#define LANES_FROM(T, first) (SPLAT(T, first) + (CAT(T, v))(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#define FOLD(f, x) f(FOLD_LOW(f, x), f(f(f((x).s1, (x).s9), f((x).s5, (x).sd)), f(f((x).s3, (x).sb), f((x).s7, (x).sf))))
+#define FOLD_LOW(f, x) f(f(f((x).s0, (x).s8), f((x).s4, (x).sc)), f(f((x).s2, (x).sa), f((x).s6, (x).se)))
+#elif W == 8
 #define LANES_FROM(T, first) (SPLAT(T, first) + (CAT(T, v))(0, 1, 2, 3, 4, 5, 6, 7))
 #define FOLD(f, x) f(f(f((x).s0, (x).s4), f((x).s2, (x).s6)), f(f((x).s1, (x).s5), f((x).s3, (x).s7)))
 #elif W == 4
@@ -334,6 +350,15 @@ INLINE u16v encode_bf16(f32v x) { return CONVERT(u16, AS(u32, round_bf16(x)) >> 
 #define ENCODE_f64 PLAIN
 #define ENCODE(T, x) CAT(ENCODE_, T)(x)
 
+// FETCH(p): what lies at p is wanted soon, a hint to a processor. It may be past the end.
+#if defined(__has_builtin) && defined(__OPENCL_VERSION__) && W > 1
+#if __has_builtin(__builtin_prefetch)
+#define FETCH(p) __builtin_prefetch((const void *)(ulong)(p))
+#endif
+#endif
+#ifndef FETCH
+#define FETCH(p)
+#endif
 #define LOAD(T, p, i) DECODE(T, LOAD_PLAIN(T, p, i))
 #define LOAD_ONE(T, p, i) DECODE(T, SPLAT(T, (p)[i]))
 // With STREAM, stores go past the caches, for outputs larger than they are; p + i is then a multiple of W.

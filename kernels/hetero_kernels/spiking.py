@@ -18,7 +18,7 @@ from hetero_kernels.generate import groups
 from hetero_kernels.spiking_net import Net, Read, Stage, Synapses, first_parameter, first_state
 from hetero_kernels.spiking_stage import one_stage
 from hetero_kernels.templates import STORED
-from hetero_kernels.text import prelude
+from hetero_kernels.text import ROUNDED, prelude
 
 __all__ = ["Net", "Read", "Stage", "Synapses", "arguments", "stages", "whole"]
 
@@ -100,7 +100,8 @@ def _head(net: Net, lanes: int, team: int, slices: int) -> str:
     computed = {STORED[s.region.dtype(v)][1] for s in net.stages for v in range(_values(s))} | {net.number}
     wide = {"HAS_F64": 1} if "f64" in computed else {}
     functions = ("arithmetic", "math_f32", *(["math_f64"] if wide else []), "spiking_events")
-    head = prelude({"W": lanes, "TEAM": team, "SLICES": slices, "INDEX": "i32", **wide}, functions=functions)
+    defines = {"W": lanes, "TEAM": team, "SLICES": slices, "INDEX": "i32", **ROUNDED, **wide}
+    head = prelude(defines, functions=functions)
     called = dict.fromkeys(g for s in net.stages for g in groups(s.region))
     return "\n".join([head, *called])
 

@@ -16,8 +16,8 @@ import pytest
 import hetero_kernels as hk
 from hetero import registry
 from hetero_cupy import CupyBackend
-from hetero_cupy.opened import OPTIONS
 from hetero_kernels.templates import TEMPLATES
+from hetero_kernels.text import ROUNDED
 from pretend_cuda import nvrtc, pretended
 from pretend_cuda.collect import collect, with_large_grids
 
@@ -55,8 +55,17 @@ def fault(text: str, arch: str) -> str:
     return "" if whole else f"sm_{arch}: {names} gave {len(ptx)} bytes of PTX without {missing}"
 
 
-def test_the_options_are_those_of_the_backend() -> None:
-    assert nvrtc.OPTIONS == OPTIONS
+def test_products_in_spiking_kernels_are_rounded_before_they_are_added() -> None:
+    text = 'extern "C" __global__ void k(float *a) { a[0] = a[1] * a[2] + a[3]; }'
+    for name, value in ROUNDED.items():
+        rounded = f"#define {name} {value}\n{text}"
+        assert [b"fma.rn.f32" in nvrtc.compiled(t, ONE)[0] for t in (text, rounded)] == [True, False]
+
+
+def test_every_spiking_kernel_asks_for_that(texts: list[str]) -> None:
+    spiking = [t for t in texts if "KERNEL hetero_spiking(" in t or "KERNEL hetero_stage0(" in t]
+    assert spiking
+    assert all(hk.is_rounded(t) for t in spiking)
 
 
 def test_every_kernel_file_and_every_template_is_among_the_texts(texts: list[str]) -> None:

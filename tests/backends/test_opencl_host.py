@@ -27,7 +27,7 @@ from hetero_launch.memory import Pool, size_class
 from hetero_launch.plan import share
 from hetero_opencl import OpenCLBackend
 from hetero_opencl.device import Record, choose, find, pocl_version, warnings_of
-from hetero_opencl.opened import OpenCLDriver
+from hetero_opencl.opened import OpenCLDriver, style_of
 from hetero_opencl.programs import Programs
 
 POCL = "Portable Computing Language"
@@ -65,6 +65,15 @@ def test_only_an_old_pocl_is_warned_of() -> None:
     assert "AVX2" in warnings_of(OLD)[0]
     assert not warnings_of(NEW)
     assert not warnings_of(INTEL)
+
+
+def test_vectors_are_as_wide_as_registers_but_doubles_not_on_pocl() -> None:
+    def lanes(record: Record, floats: int) -> list[int]:
+        style = style_of(replace(record, native_floats=floats))
+        return [style.lanes(nbytes) for nbytes in (1, 4, 8)]
+
+    assert [lanes(r, 16) for r in (OLD, NEW, INTEL, GPU)] == [[16, 16, 4], [16, 16, 4], [16, 16, 8], [1, 1, 1]]
+    assert [lanes(r, 8) for r in (OLD, INTEL)] == [lanes(OLD, 1), lanes(INTEL, 4)] == [[8, 8, 4], [8, 8, 4]]
 
 
 @on_device

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hetero_cupy.opened import options
+
 ARCHS = ("75", "80", "86", "89", "90", "100", "120")  # Turing, Ampere twice, Ada, Hopper, Blackwell twice
-OPTIONS = ("--std=c++17",)  # as the backend gives them: test_cupy_nvrtc.py compares
 
 
 class Refused(Exception):  # noqa: N818
@@ -39,9 +40,9 @@ def compiled(text: str, arch: str) -> tuple[bytes, bytes]:
     program = ctypes.c_void_p()
     _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None))
     try:
-        options = (f"--gpu-architecture=sm_{arch}", *OPTIONS)
-        given = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
-        if nvrtc.nvrtcCompileProgram(program, len(options), given):
+        wanted = (f"--gpu-architecture=sm_{arch}", *options(text))
+        given = (ctypes.c_char_p * len(wanted))(*(o.encode() for o in wanted))
+        if nvrtc.nvrtcCompileProgram(program, len(wanted), given):
             raise Refused(_read(program, "ProgramLog").decode())
         return _read(program, "PTX"), _read(program, "CUBIN")
     finally:
