@@ -208,32 +208,37 @@ def _matmul(*shape: int) -> Callable[[str], Pair]:
 # -- networks ---------------------------------------------------------------------------------------------------------
 
 
-def _light(name: str) -> Callable[[str], Pair]:
-    """One of onnx's light networks against ONNX Runtime on the file itself."""
+def _light(name: str, peer: str = "onnxruntime") -> Callable[[str], Pair]:
+    """One of onnx's light networks against ONNX Runtime, or torch's eager mode, on the file itself."""
 
     def pair(device: str) -> Pair:
         from pathlib import Path
 
         import onnx
 
-        path = Path(onnx.__path__[0]) / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
-        return _network(device, ht.from_onnx(str(path)), str(path))
+        path = str(Path(onnx.__path__[0]) / "backend" / "test" / "data" / "light" / f"light_{name}.onnx")
+        return _network(device, ht.from_onnx(path), path, peer)
 
     return pair
 
 
-def _network(device: str, graph: Any, path: str) -> Pair:
-    ort: Any = import_module("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+def _network(device: str, graph: Any, path: str, peer: str = "onnxruntime") -> Pair:
     graph = graph.specialize(dict.fromkeys(graph.symbols, 1))
     rng = _rng()
     feed = {n: (rng.integers(0, 256, t.known) if t.dtype.kind in "iu" else rng.standard_normal(t.known)).astype(t.dtype)
             for n, t in graph.input_types.items()}  # fmt: skip
     if device == "auto":
         tune(graph, feed)
-    return (lambda: graph.run(feed, device=device)), (lambda: session.run(None, feed))
+    if peer == "torch":
+        from benchmarks.torch_network import TorchNetwork
+
+        theirs: Call = partial(TorchNetwork(path), feed)
+    else:
+        ort: Any = import_module("onnxruntime")
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        theirs = partial(ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run, None, feed)
+    return (lambda: graph.run(feed, device=device)), theirs
 
 
 def _magika(device: str) -> Pair:
@@ -327,6 +332,8 @@ ROWS: list[Row] = [
     Row("100 ops on 3 x 3 in one graph", "numpy", "NumPy", 0, _hundred, 100, over=1e-6, ops=100),
     Row("ResNet-50, batch 1", "auto", "onnxruntime", 0.97, _light("resnet50"), 3),
     Row("SqueezeNet, batch 1", "auto", "onnxruntime", 0.97, _light("squeezenet"), 10),
+    Row("ResNet-50, batch 1", "opencl", "torch eager", 1, _light("resnet50", "torch"), 3),
+    Row("SqueezeNet, batch 1", "opencl", "torch eager", 1, _light("squeezenet", "torch"), 10),
     Row("magika, one file", "auto", "onnxruntime", 0.97, _magika, 10),
     Row("MiniLM, 1 text of 128 tokens", "auto", "onnxruntime", 0.97, _minilm("onnxruntime", 1), 3),
     Row("MiniLM, 8 texts of 128 tokens", "auto", "onnxruntime", 0.97, _minilm("onnxruntime", 8)),

@@ -11,11 +11,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hetero.graph.ir import Graph
+from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
 from hetero_kernels.templates import STORED
 from hetero_launch.driver import Style
 from hetero_launch.runtime import Runtime
+
+LATE_BYTES = 1 << 28  # of a node of constants; what is larger is made anew in each run
 
 Size: TypeAlias = "tuple[int, ...]"
 
@@ -93,6 +95,7 @@ class Plan:
     sizes: list[int] = field(default_factory=list[int])  # bytes of each storage
     of: dict[int, Storage] = field(default_factory=dict[int, Storage])  # value of the graph -> where it lies
     constants: dict[int, Array] = field(default_factory=dict[int, Array])  # storage number -> contents
+    late: dict[int, Node] = field(default_factory=dict[int, Node])  # value -> what makes it of constants alone
     fixed: dict[int, Any] = field(default_factory=dict[int, Any])  # storage number -> block that is there already
 
     @property
@@ -116,10 +119,30 @@ class Plan:
         self.fixed[made.number] = block
         return made
 
+    def postpone(self, node: Node) -> bool:
+        """Whether the node is made of constants alone: then it is computed here and now, once somebody asks for it."""
+        fits = sum(t.nbytes for t in self.graph.out_types(node)) <= LATE_BYTES and node.op.name not in ("scan", "cond")
+        if fits and node.inputs and all(self.known(i) for i in node.inputs):
+            self.late |= dict.fromkeys(node.outputs, node)
+            return True
+        return False
+
+    def known(self, value: int) -> bool:
+        """Whether its contents do not depend on the inputs."""
+        return value in self.graph.constants or value in self.late
+
+    def contents(self, value: int) -> Array:
+        """Of a known value."""
+        if value in self.graph.constants:
+            return self.graph.constants[value]
+        node = self.late[value]
+        made = node.op.evaluate(tuple(self.contents(i) for i in node.inputs), node.attrs)
+        return made[node.outputs.index(value)]
+
     def input(self, value: int) -> Storage:
-        """Where a value of the graph lies; constants of the graph are put on the device when first asked for."""
+        """Where a value of the graph lies; known ones are put on the device when first asked for."""
         if value not in self.of:
-            self.of[value] = self.constant(self.graph.constants[value])
+            self.of[value] = self.constant(self.contents(value))
         return self.of[value]
 
     def output(self, value: int) -> Storage:

@@ -15,6 +15,7 @@ from hetero_launch import (
     matmul,
     matmul_int8,
     movement,
+    panels,
     reduction,
     regions,
     sorting,
@@ -42,6 +43,11 @@ def _scan(plan: Plan, node: Node) -> None:
     (control.scan if spiking.refusal(node) else spiking.lower)(plan, node)
 
 
+def _conv(plan: Plan, node: Node) -> None:
+    """By panels where a processor knows the weights."""
+    (panels.lower if panels.fits(plan, node) else windows.conv)(plan, node)
+
+
 RULES: Mapping[str, Rule] = {
     "fused": _ELEMENTWISE,
     "scan": Rule(_scan, dtypes=ANY),
@@ -66,7 +72,7 @@ RULES: Mapping[str, Rule] = {
     "searchsorted": Rule(sorting.searchsorted),
     "matmul": Rule(matmul.lower),
     "matmul_integer": Rule(matmul_int8.lower),
-    "conv": Rule(windows.conv, windows.refuse),
+    "conv": Rule(_conv, windows.refuse),
     "max_pool": Rule(windows.pool, windows.refuse),
     "avg_pool": Rule(windows.pool, windows.refuse),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from hetero_launch import matmul, regions
 from hetero_launch.plan import CELLS, Plan, Storage, index_type, names_of, scalars, table
 
 Ints = tuple[int, ...]
-UNIT = (1, 1, 1, 1, 1, 0, 0)  # an axis of one element, in the order of `_geometry`
+UNIT = (1, 1, 1, 1, 1, 0, 0)  # an axis of one element, in the order of `geometry_of`
 LINE = 64  # elements of a line of columns that one item of a processor copies: where it begins takes divisions
 COLUMNS_BYTES = 1 << 26  # of columns at once: a few samples of a large layer, a whole batch of a small one
 
@@ -26,7 +26,7 @@ def refuse(node: Node, types: Types, outs: Types) -> str:
     return "" if rank <= 3 else f"{node.op.name} over {rank} spatial axes has no kernel"
 
 
-def _geometry(node: Node, x: TensorType, kernel: Ints, out: TensorType) -> tuple[Ints, ...]:
+def geometry_of(node: Node, x: TensorType, kernel: Ints, out: TensorType) -> tuple[Ints, ...]:
     """size, kernel, windows, stride, dilation, before, after: the struct Axes of the kernels, for three axes
 
     Axes of one element seen once go first, so that neighbours in memory lie along the last axis, where items move
@@ -47,7 +47,7 @@ def conv(plan: Plan, node: Node) -> None:
     to = plan.output(node.outputs[0])
     if out.size == 0:
         return
-    geometry = _geometry(node, x, concrete(w.known[2:]), out)
+    geometry = geometry_of(node, x, concrete(w.known[2:]), out)
     source, weight = plan.input(node.inputs[0]), plan.input(node.inputs[1])
     by_product = x.dtype.name in plan.style.blas and int(w.known[1]) > 1  # pyright: ignore[reportArgumentType]
     made = plan.storage(out.nbytes) if bias else to
@@ -88,16 +88,16 @@ def _by_columns(plan: Plan, node: Node, x: Storage, w: Storage, to: Storage, geo
     some = samples if plain else max(1, min(samples, COLUMNS_BYTES // (groups * depth * windows * xt.dtype.itemsize)))
     for first in range(0, samples, some):
         count = min(some, samples - first)
-        columns, held = x, TensorType((count, groups, depth, windows), xt.dtype)
+        beside, held = x, TensorType((count, groups, depth, windows), xt.dtype)
         if not plain:
-            columns = plan.storage(held.nbytes)
-            _columns(plan, x, columns, xt, first, count * channels, geometry)
+            beside = plan.storage(held.nbytes)
+            columns(plan, x, beside, xt, first, count * channels, geometry)
         made = TensorType((count, groups, outputs // groups, windows), xt.dtype)
         offset = first * outputs * windows * xt.dtype.itemsize
-        matmul.product(plan, (w, weights), (columns, held), (to, made), offset)
+        matmul.product(plan, (w, weights), (beside, held), (to, made), offset)
 
 
-def _columns(
+def columns(
     plan: Plan, x: Storage, to: Storage, type: TensorType, first: int, planes: int, geometry: tuple[Ints, ...]
 ) -> None:
     cells, windows = prod(geometry[1]), geometry[2]
@@ -132,16 +132,18 @@ def pool(plan: Plan, node: Node) -> None:
     if out.size == 0:
         return
     mean = node.op.name == "avg_pool"
-    geometry = _geometry(node, x, node.attrs["kernel"], out)
+    run = LINE if plan.style.run > 1 else 1
+    geometry = geometry_of(node, x, node.attrs["kernel"], out)
     planes, windows = prod(concrete(x.known[:2])), geometry[2]
     index, kind = index_type(prod(concrete(x.known)))
     least = "-INFINITY" if x.dtype.kind not in "iu" else str(np.iinfo(x.dtype).min)
     defines: dict[str, Any] = names_of(x.dtype.name) | {
         "MEAN": int(mean), "START": "0" if mean else f"({least})", "INDEX": index,
-        "COUNT_PAD": int(mean and node.attrs["count_include_pad"]),
+        "COUNT_PAD": int(mean and node.attrs["count_include_pad"]), "RUN": run,
     }  # fmt: skip
-    size = (windows[2], windows[0] * windows[1], planes)
+    size = (-(-windows[2] // run), windows[0] * windows[1], planes)
+    group = _group(size) if run > 1 else (8, 1, 1)
     plan.launch(
-        kernels.source("pool", defines), "hetero_pool", size, (8, 1, 1), reads=(plan.input(node.inputs[0]),),
+        kernels.source("pool", defines), "hetero_pool", size, group, reads=(plan.input(node.inputs[0]),),
         writes=(to,), numbers=[kind(planes), table(kind, *geometry)],
     )  # fmt: skip

@@ -32,6 +32,7 @@
 #endif
 #define GLOBAL __global
 #define LOCAL __local
+#define TO_LOCAL __local  // of a pointer
 #define INLINE static inline
 #define RESTRICT restrict
 #define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
@@ -57,6 +58,7 @@ typedef double f64;
 #define KERNEL extern "C" __global__ void
 #define GLOBAL
 #define LOCAL __shared__
+#define TO_LOCAL
 #define INLINE static __device__ inline
 #define RESTRICT __restrict__
 #define BARRIER __syncthreads()

@@ -38,9 +38,15 @@ def prelude(defines: Mapping[str, str | int], *, functions: tuple[str, ...] = ()
 
 def source(name: str, defines: Mapping[str, str | int] | None = None, *, functions: tuple[str, ...] = ()) -> str:
     """The whole text of the kernel `name` for the build-time names in `defines`."""
+    text = source_of(name)
+    return prelude(defines or {}, functions=functions) + "\n" + text
+
+
+def source_of(name: str) -> str:
+    """The text of the kernel `name` alone."""
     if name not in names():
         raise KeyError(f"no kernel is called {name!r}; one of {', '.join(names())}")
-    return prelude(defines or {}, functions=functions) + "\n" + _read(f"{name}.ker")
+    return _read(f"{name}.ker")
 
 
 def for_large_grids(text: str) -> str:

@@ -34,7 +34,7 @@ NAMES: dict[str, str | int] = {
 }  # fmt: skip
 OTHERS: dict[str, dict[str, str | int]] = {
     "matmul_int8": {"OF_A": "u8", "OF_B": "i8", "ROWS": 4}, "scatter": {"FOLD_WITH": 1},
-    "matmul_small": {"M": 3, "K": 4, "N": 5},
+    "conv_panels": {"ROWS": 4, "PANELS": 2, "DEPTH": 16}, "matmul_small": {"M": 3, "K": 4, "N": 5},
     "put_along": {"FOLD_WITH": 1}, "copy": {"T": "u32"}, "pad": {"T": "u32"},
 }  # fmt: skip
 FOLDING = ("reduce_rows", "reduce_columns", "arg_rows")

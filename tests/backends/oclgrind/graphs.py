@@ -10,6 +10,7 @@ import numpy as np
 
 import hetero.ops
 import hetero_launch.spiking as event_driven
+from convolutions import CASES, graph_of
 from hetero import dtype as dt
 from hetero.dim import concrete
 from hetero.graph.build import Builder, Ref
@@ -205,6 +206,8 @@ def windows(backend: Backend, device: Device) -> Iterator[Case]:
             yield one("conv", x, w, values(w.shape[:1], name), groups=groups, **attrs)
             yield one("max_pool", x, kernel=kernel, **attrs)
             yield one("avg_pool", x, kernel=kernel, count_include_pad=bool(stride - 1), **attrs)
+    for name in ("padded", "strides, groups", "a line", "a volume", "few windows"):
+        yield graph_of(CASES[name])
 
 
 # -- spiking loops ----------------------------------------------------------------------------------------------------
