@@ -15,7 +15,7 @@ from hetero_launch.plan import Mapped, Plan, Storage, index_type, names_of, scal
 TILE = 16  # the side of the square that a work-group computes
 SMALL = 4096  # multiplications of one of many matrices, that an item does by itself: all its loops unroll
 MANY = 64  # matrices from which that is done
-GROUP = 16  # of them in a work-group
+GROUP = 64  # of them in a work-group
 
 
 def lower(plan: Plan, node: Node) -> None:
