@@ -48,6 +48,20 @@ def test_a_backend_that_is_not_there_fails_rather_than_skips() -> None:
     assert "no backend is called 'quantum'" in out
 
 
+@pytest.mark.parametrize("more", [(), ("-n", "1")], ids=["here", "in workers"])
+def test_a_backend_without_a_device_is_left_out_and_named_once(more: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "pytest", "-p", "wrong_backend", "-p", "no:cacheprovider", "-q", *more]
+    command += ["--pyargs", "hetero.testing", "-k", "signs and (numpy or away)"]
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"PYTHONPATH": path, "HETERO_REQUIRE": "numpy"}
+    out = subprocess.run(command, capture_output=True, text=True, env=env, cwd=HERE).stdout
+    assert out.count("hetero: away was not tested: it is far away") == 1
+    assert "skipped" not in out
+    required = subprocess.run(command, capture_output=True, text=True, env=env | {"HETERO_REQUIRE": "away"}, cwd=HERE)
+    assert required.returncode == 1
+    assert "it is far away" in required.stdout
+
+
 def test_a_backend_that_computes_nothing_is_found_wrong() -> None:
     graph, arrays = random_graph(0)
     with plugged(DoNothingBackend()) as device, pytest.raises(AssertionError):

@@ -57,6 +57,14 @@ def same(a: Array) -> Array:
     return np.array(a)
 
 
+class Away(Wrapped):
+    """Its device is not on this machine."""
+
+    def probe(self) -> Probe:
+        return Probe(reason="it is far away", fix="bring it")
+
+
 def pytest_configure() -> None:
     registry.add(Wrapped("right", same))
     registry.add(Wrapped("off", slightly_off))
+    registry.add(Away("away", same))
