@@ -27,8 +27,8 @@ FLOATS = frozenset({"float32", "float64"})
 ROWS = 8  # outputs that an item computes at once, two vectors of each, on a processor with 32 registers of 64 bytes
 WIDE_BYTES = 64  # with shorter ones it has 16, for half the rows
 SIDE = 2  # vectors of a strip, as in the kernel
-DEPTH = 256  # lines of a strip that the nearest cache holds
-MOST = 16  # panels of an item
+DEPTH = 128  # lines of a strip that are put side by side
+MOST = 12  # panels of an item; with these lines less than the 32 KiB of local memory that every device has
 KEPT_BYTES = 1 << 20  # of weights that a core keeps from one strip to the next
 ITEMS = 4  # for each unit of the device, so that all end together
 
@@ -40,8 +40,11 @@ def fits(plan: Plan, conv: Node) -> bool:
         return False
     outputs, each = concrete(w.known)[:2]
     (out,) = plan.graph.out_types(conv)
-    largest = max(prod(concrete(t.known)) for t in (x, out))
-    return each > 1 and out.size != 0 and outputs // conv.attrs["groups"] > 1 and index_type(largest)[0] == "i32"
+    if each == 1 or out.size == 0 or outputs == conv.attrs["groups"]:
+        return False
+    kinds, size = _layout(geometry_of(conv, x, concrete(w.known[2:]), out))
+    sorted_x = prod(concrete(x.known[:2])) * prod(kinds) * prod(size)
+    return index_type(max(sorted_x, prod(concrete(x.known)), prod(concrete(out.known))))[0] == "i32"
 
 
 def followers(plan: Plan) -> dict[int, Node]:
@@ -52,10 +55,11 @@ def followers(plan: Plan) -> dict[int, Node]:
     for conv in graph.nodes:
         (value,) = conv.outputs[:1]
         users = graph.uses.get(value, ())
-        if conv.op.name == "conv" and value not in shown and len(users) == 1 and fits(plan, conv):
-            (user,) = users
-            if _can_follow(graph, user, value):
-                found[id(user)] = conv
+        if conv.op.name != "conv" or value in shown or plan.known(value) or len(users) != 1:
+            continue
+        (user,) = users
+        if _can_follow(graph, user, value) and fits(plan, conv):
+            found[id(user)] = conv
     return found
 
 
@@ -97,9 +101,8 @@ def lower(plan: Plan, conv: Node, follower: Node | None = None) -> None:
     wanted = number * strips * samples * groups // (ITEMS * plan.runtime.driver.units)
     most = min(max(wanted, 1), MOST, number, max(1, KEPT_BYTES // weights[0, 0].nbytes))
     some = -(-number // -(-number // most))  # parts of one size
-    index, kind = index_type(max(prod(concrete(t.known)) for t in (x, out)))
     defines = names_of(x.dtype.name) | {
-        "U": names_of(plan.graph.types[then.value].dtype.name)["T"], "W": lanes, "INDEX": index, "ROWS": rows,
+        "U": names_of(plan.graph.types[then.value].dtype.name)["T"], "W": lanes, "INDEX": "i32", "ROWS": rows,
         "PANELS": MOST, "DEPTH": DEPTH,
     }  # fmt: skip
     plan.launch(
@@ -108,8 +111,8 @@ def lower(plan: Plan, conv: Node, follower: Node | None = None) -> None:
         reads=(planes.storage, plan.constant(weights), plan.constant(planes.offsets), *then.sources),
         writes=(plan.output(then.value),),
         numbers=[
-            *scalars([samples, groups, planes.elements, outputs // groups, depth, number, some], kind),
-            table(kind, planes.windows, planes.size[1:]),
+            *scalars([samples, groups, planes.elements, outputs // groups, depth, number, some], np.int32),
+            table(np.int32, planes.windows, planes.size[1:]),
         ],
         exact=True,
     )  # fmt: skip
@@ -150,18 +153,22 @@ def _planes(plan: Plan, conv: Node, geometry: tuple[Ints, ...]) -> Planes:
     samples, channels = concrete(x.known[:2])
     each = concrete(w.known)[1]
     size, cells, windows, stride, dilation, before = geometry[:6]
-    kinds = tuple(min(c, s) if d == 1 else s for c, s, d in zip(cells, stride, dilation, strict=True))
-    reach = tuple((c - 1) * d // s for c, s, d in zip(cells, stride, dilation, strict=True))
-    wanted = tuple(n + r for n, r in zip(windows, reach, strict=True))
+    kinds, wanted = _layout(geometry)
     storage = plan.input(conv.inputs[0])
     if not (prod(kinds) == 1 and set(stride) == {1} and not any(before) and wanted == size):
         to = plan.storage(samples * channels * prod(kinds) * prod(wanted) * x.dtype.itemsize)
-        columns(
-            plan, storage, to, x, 0, samples * channels, (size, kinds, wanted, stride, (1, 1, 1), before)
-        )  # fmt: skip
+        columns(plan, storage, to, x, 0, samples * channels, (size, kinds, wanted, stride, (1, 1, 1), before))
         storage = to
     offsets = _offsets(each, cells, stride, dilation, kinds, wanted)
     return Planes(storage, wanted, windows, each * prod(kinds) * prod(wanted), offsets)
+
+
+def _layout(geometry: tuple[Ints, ...]) -> tuple[Ints, Ints]:
+    """How many planes there are along each axis, and the size of one."""
+    _, cells, windows, stride, dilation = geometry[:5]
+    kinds = tuple(min(c, s) if d == 1 else s for c, s, d in zip(cells, stride, dilation, strict=True))
+    reach = ((c - 1) * d // s for c, s, d in zip(cells, stride, dilation, strict=True))
+    return kinds, tuple(n + r for n, r in zip(windows, reach, strict=True))
 
 
 def _offsets(each: int, cells: Ints, stride: Ints, dilation: Ints, kinds: Ints, size: Ints) -> Array:
