@@ -16,6 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 import hetero as ht
+from benchmarks.ratio import at_most
 from hetero.auto import local_devices, tune
 from hetero.calibration.networks import installed
 from hetero.graph.ir import Graph
@@ -34,7 +35,7 @@ def compared(graph: Graph) -> dict[str, float]:
     devices = [*(d.name for d in local_devices()), "auto"]
     tune(graph, feed)
     seconds: dict[str, list[float]] = {d: [] for d in devices}
-    for _ in range(ROUNDS):
+    for _ in range(at_most(ROUNDS)):
         for device in rng.permutation(devices).tolist():  # whoever runs before disturbs: nobody has always the same one
             for _ in range(TURN):
                 start = time.perf_counter()

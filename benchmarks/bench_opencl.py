@@ -17,7 +17,7 @@ import numpy as np
 
 import hetero as ht
 from benchmarks import bench_fusion
-from benchmarks.ratio import ratio
+from benchmarks.ratio import at_most, ratio
 from hetero import registry
 from hetero.graph.build import Builder
 from hetero.graph.passes.decompose import decompose
@@ -116,6 +116,7 @@ class OpenCL:
 
 def median_s(call: Callable[[], Any], repeats: int = 15) -> float:
     times: list[float] = []
+    repeats = at_most(repeats)
     for _ in range(repeats):
         start = time.perf_counter()
         call()

@@ -25,6 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.ratio import at_most
 from hetero import registry
 from hetero.compile import compile
 from hetero.dim import concrete
@@ -62,7 +63,7 @@ def seconds(graph: Graph, x: Array, device_name: str) -> tuple[float, Array]:
     buffer = backend.from_host(x, device)
     best = float("inf")
     out: Any = ()
-    for _ in range(REPEATS):
+    for _ in range(at_most(REPEATS)):
         start = time.perf_counter()
         out = program(buffer)
         backend.synchronize(device)
@@ -163,7 +164,7 @@ def loihi(device: str = "opencl", n: int = 1_000, steps: int = 1_000) -> dict[st
 
 def turns(first: Graph, second: Graph, x: Array, device: str, rounds: int = 3) -> tuple[float, float, float, float]:
     """Seconds of two graphs in one run, the best of some turns, and the spikes of each."""
-    each = [[seconds(graph, x, device) for graph in (first, second)] for _ in range(rounds)]
+    each = [[seconds(graph, x, device) for graph in (first, second)] for _ in range(at_most(rounds))]
     best = [min(pair[k][0] for pair in each) for k in (0, 1)]
     return best[0], best[1], float(each[0][0][1].sum()), float(each[0][1][1].sum())
 

@@ -54,6 +54,14 @@ def _erf(b: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref] | None:
     return (b("where", b("isnan", x), x, b("erf", x)),)
 
 
+def _bytes(b: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref] | None:
+    """Before 1.24 some sums of unsigned bytes are wrong where there is AMX: then as a product of 32-bit integers."""
+    if version() >= (1, 24):
+        return None
+    x, y, x_zero, y_zero = (b("cast", r, dtype="int32") for r in refs)
+    return (b("matmul", b("subtract", x, x_zero), b("subtract", y, y_zero)),)
+
+
 def _left(b: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref]:
     """In two steps, since 2 to the highest bit is no signed integer; nothing where all bits go."""
     x, y, far, zero = _shift(b, refs)
@@ -87,5 +95,5 @@ def _shift(b: Builder, refs: tuple[Ref, ...]) -> tuple[Ref, Ref, Ref, Ref]:
 
 GUARDS: Mapping[str, Guard] = {
     "erf": _erf, "floor_divide": _division, "remainder": _division, "fmod": _division, "left_shift": _left,
-    "right_shift": _right,
+    "right_shift": _right, "matmul_integer": _bytes,
 }  # fmt: skip
