@@ -6,8 +6,7 @@ one copy; then the elements that a weight meets lie side by side for neighbourin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
@@ -16,9 +15,10 @@ import numpy as np
 
 import hetero_kernels as kernels
 from hetero.dim import concrete
+from hetero.graph.build import Builder, Ref, replay
 from hetero.graph.ir import Graph, Node
 from hetero.op import Array, TensorType
-from hetero_kernels import CHANNEL, Input, Region, Step
+from hetero_kernels import CHANNEL, Input, Region
 from hetero_launch import regions
 from hetero_launch.plan import Plan, Storage, index_type, names_of, scalars, table
 from hetero_launch.windows import Ints, columns, geometry_of
@@ -111,7 +111,7 @@ def lower(plan: Plan, conv: Node, follower: Node | None = None) -> None:
         reads=(planes.storage, plan.constant(weights), plan.constant(planes.offsets), *then.sources),
         writes=(plan.output(then.value),),
         numbers=[
-            *scalars([samples, groups, planes.elements, outputs // groups, depth, number, some], np.int32),
+            *scalars([groups, planes.elements, outputs // groups, depth, number, some], np.int32),
             table(np.int32, planes.windows, planes.size[1:]),
         ],
         exact=True,
@@ -189,56 +189,41 @@ def _offsets(each: int, cells: Ints, stride: Ints, dilation: Ints, kinds: Ints, 
 # -- what follows -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Then:
     """What is done to a result before it is stored: the bias, then the follower's body."""
 
     value: int  # of the graph, that is stored
-    inputs: list[Input] = field(default_factory=list[Input])
-    sources: list[Any] = field(default_factory=list[Any])  # of the inputs after the first, which is the result
-    steps: list[Step] = field(default_factory=list[Step])
-    out: int = 0
-
-    @property
-    def region(self) -> Region:
-        return Region(tuple(self.inputs), tuple(self.steps), (self.out,), 1)
-
-    def take(self, source: Any, dtype: str, row: str) -> int:
-        """One more input; gives its number."""
-        row = row if isinstance(source, Storage) else "argument"
-        self.inputs.append(Input(dtype, row, row == "each"))
-        self.sources.append(source)
-        return len(self.inputs) - 1
+    region: Region
+    sources: list[Any]  # of the region's inputs after the first, which is the result
 
 
 def _then(plan: Plan, conv: Node, follower: Node | None) -> Then:
     graph, (value,) = plan.graph, conv.outputs
-    type = graph.types[value]
-    then = Then(value if follower is None else follower.outputs[0], [Input(type.dtype.name)])
-    bias = then.take(plan.input(conv.inputs[2]), type.dtype.name, CHANNEL) if len(conv.inputs) > 2 else None
-    known: dict[int, int] = {}  # number in the follower's body -> number here, -1 for the convolution's
-    steps: Sequence[Step] = ()
+    type, builder = graph.types[value], Builder(track=False)
+    sources: list[Any] = []
+
+    def given(source: Storage, type: TensorType) -> Ref:
+        sources.append(source)
+        return builder.input(f"in{len(sources)}", type)
+
+    made = builder.input("result", type)
+    if len(conv.inputs) > 2:
+        each = TensorType((concrete(type.known)[1], *(1,) * (type.rank - 2)), type.dtype)
+        made = builder("add", made, given(plan.input(conv.inputs[2]), each))
     if follower is not None:
         body, _ = regions.body_of(follower, graph.in_types(follower))
-        steps, numbers = regions.steps_of(body, None)
-        for port, i in zip(body.inputs, follower.inputs, strict=True):
-            known[numbers[port.value]] = -1 if i == value else _taken(then, plan.input(i), body.types[port.value], type)
-        for number, array in body.constants.items():
-            source = regions.argument(array) if array.size == 1 else plan.constant(np.ascontiguousarray(array))
-            known[numbers[number]] = _taken(then, source, body.types[number], type)
-        then.out = numbers[body.outputs[0].value]
-    first = len(then.inputs)
-    if bias is not None:
-        then.steps.append(Step("add", (0, bias), type.dtype.name))
-    here = first if bias is not None else 0
-    known = {n: here if k < 0 else k for n, k in known.items()}
-    begin = first + len(then.steps)
-    for k in range(len(steps)):
-        known[len(known)] = begin + k
-    then.steps += [Step(s.op, tuple(known[i] for i in s.inputs), s.dtype) for s in steps]
-    then.out = known[then.out] if follower is not None else here
-    return then
+        refs = [made if i == value else given(plan.input(i), graph.types[i]) for i in follower.inputs]
+        (made,) = replay(body, builder, refs)
+    whole = builder.build([made])
+    sources += [regions.source(plan, array) for array in whole.constants.values()]
+    steps, numbers = regions.steps_of(whole, None)
+    types = [*whole.input_types.values(), *(TensorType(a.shape, a.dtype) for a in whole.constants.values())]
+    inputs = [_input(t, s, type) for t, s in zip(types[1:], sources, strict=True)]
+    region = Region((Input(type.dtype.name), *inputs), steps, (numbers[whole.outputs[0].value],))
+    return Then(value if follower is None else follower.outputs[0], region, sources)
 
 
-def _taken(then: Then, source: Any, type: TensorType, out: TensorType) -> int:
-    return then.take(source, type.dtype.name, _row(concrete(type.known), concrete(out.known)))
+def _input(type: TensorType, source: Any, out: TensorType) -> Input:
+    row = _row(concrete(type.known), concrete(out.known)) if isinstance(source, Storage) else "argument"
+    return Input(type.dtype.name, row, row == "each")

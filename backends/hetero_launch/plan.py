@@ -11,13 +11,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hetero.graph.ir import Graph, Node
+from hetero.graph.build import compact
+from hetero.graph.ir import Graph, Node, Port
 from hetero.op import Array, TensorType
 from hetero_kernels.templates import STORED
 from hetero_launch.driver import Style
 from hetero_launch.runtime import Runtime
-
-LATE_BYTES = 1 << 28  # of a node of constants; what is larger is made anew in each run
 
 Size: TypeAlias = "tuple[int, ...]"
 
@@ -96,6 +95,7 @@ class Plan:
     of: dict[int, Storage] = field(default_factory=dict[int, Storage])  # value of the graph -> where it lies
     constants: dict[int, Array] = field(default_factory=dict[int, Array])  # storage number -> contents
     late: dict[int, Node] = field(default_factory=dict[int, Node])  # value -> what makes it of constants alone
+    late_bytes: int = 0  # of all of them
     fixed: dict[int, Any] = field(default_factory=dict[int, Any])  # storage number -> block that is there already
 
     @property
@@ -120,12 +120,18 @@ class Plan:
         return made
 
     def postpone(self, node: Node) -> bool:
-        """Whether the node is made of constants alone: then it is computed here and now, once somebody asks for it."""
-        fits = sum(t.nbytes for t in self.graph.out_types(node)) <= LATE_BYTES and node.op.name not in ("scan", "cond")
-        if fits and node.inputs and all(self.known(i) for i in node.inputs):
-            self.late |= dict.fromkeys(node.outputs, node)
-            return True
-        return False
+        """Whether the node is made of constants alone: then it is computed here, once, when somebody asks for it.
+
+        Together these take no more than the pool would keep; what is beyond is made anew in each run.
+        """
+        nbytes = self.late_bytes + sum(t.nbytes for t in self.graph.out_types(node))
+        if node.op.name in ("scan", "cond") or not node.inputs or nbytes > self.runtime.driver.keep_bytes:
+            return False
+        if not all(self.known(i) for i in node.inputs):
+            return False
+        self.late |= dict.fromkeys(node.outputs, node)
+        self.late_bytes = nbytes
+        return True
 
     def known(self, value: int) -> bool:
         """Whether its contents do not depend on the inputs."""
@@ -135,9 +141,10 @@ class Plan:
         """Of a known value."""
         if value in self.graph.constants:
             return self.graph.constants[value]
-        node = self.late[value]
-        made = node.op.evaluate(tuple(self.contents(i) for i in node.inputs), node.attrs)
-        return made[node.outputs.index(value)]
+        nodes = {id(n): n for n in self.late.values()}.values()
+        late = Graph(tuple(nodes), self.graph.types, (), (Port("value", value),), self.graph.constants)
+        (made,) = compact(late).evaluate()
+        return made
 
     def input(self, value: int) -> Storage:
         """Where a value of the graph lies; known ones are put on the device when first asked for."""

@@ -98,7 +98,7 @@ def lower(plan: Plan, node: Node) -> None:
     sources: list[Any] = [plan.input(i) for i in node.inputs]
     shapes: list[Ints] = [concrete(body.types[p.value].known) for p in body.inputs]
     for array in body.constants.values():
-        sources.append(argument(array) if array.size == 1 else plan.constant(np.ascontiguousarray(array)))
+        sources.append(source(plan, array))
         shapes.append(array.shape)
     outputs = [plan.output(i) for i in node.outputs]
     values = [*body.types]
@@ -180,6 +180,11 @@ _SCALARS: dict[str, Any] = {"float16": np.float32, "bfloat16": np.float32, "bool
 def argument(array: Any) -> Any:
     """A constant of one element as the number that the kernel is given."""
     return _SCALARS.get(array.dtype.name, array.dtype.type)(array.reshape(()).item())
+
+
+def source(plan: Plan, array: Any) -> Any:
+    """A constant of a region: a number, or the storage that holds it."""
+    return argument(array) if array.size == 1 else plan.constant(np.ascontiguousarray(array))
 
 
 def _empty(plan: Plan, node: Node, body: Graph, full: Ints) -> None:

@@ -1,4 +1,5 @@
-"""Rewrites that keep ONNX Runtime from what its kernels leave undefined: integers by zero, shifts by too much.
+"""Rewrites that keep ONNX Runtime from what its kernels leave undefined, integers by zero and shifts by too much, and
+from what those of some versions get wrong.
 
 Its kernels divide as the processor does, which may end the process at a divisor of 0, and at -1 where the dividend is
 the least integer. hetero's meaning is NumPy's: x // 0 is 0, and so is what remains; what is shifted too far is gone.

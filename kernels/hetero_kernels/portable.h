@@ -3,7 +3,6 @@
 // Build-time names, all given before this text:
 //   W      lanes of a vector: 4, 8 or 16 on processors, 1 in CUDA C and wherever an item is a lane.
 //   INDEX  i32, or i64 when a tensor has 2^31 elements or more.
-//
 //   ROUNDED  defined where a product is rounded before it is added to, as NumPy does it: spikes hang on the last bit.
 //
 // Scalars are called by their bits: i8 .. i64, u8 .. u64, f32, f64; a bool is a u8 that holds 0 or 1. With a `v`
@@ -226,8 +225,9 @@ IN_MEMORY(f64, 8);
 
 #if W == 16
 #define LANES_FROM(T, first) (SPLAT(T, first) + (CAT(T, v))(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#define FOLD(f, x) f(FOLD_LOW(f, x), f(f(f((x).s1, (x).s9), f((x).s5, (x).sd)), f(f((x).s3, (x).sb), f((x).s7, (x).sf))))
-#define FOLD_LOW(f, x) f(f(f((x).s0, (x).s8), f((x).s4, (x).sc)), f(f((x).s2, (x).sa), f((x).s6, (x).se)))
+#define FOLD(f, x) f(FOLD_EVEN(f, x), FOLD_ODD(f, x))
+#define FOLD_EVEN(f, x) f(f(f((x).s0, (x).s8), f((x).s4, (x).sc)), f(f((x).s2, (x).sa), f((x).s6, (x).se)))
+#define FOLD_ODD(f, x) f(f(f((x).s1, (x).s9), f((x).s5, (x).sd)), f(f((x).s3, (x).sb), f((x).s7, (x).sf)))
 #elif W == 8
 #define LANES_FROM(T, first) (SPLAT(T, first) + (CAT(T, v))(0, 1, 2, 3, 4, 5, 6, 7))
 #define FOLD(f, x) f(f(f((x).s0, (x).s4), f((x).s2, (x).s6)), f(f((x).s1, (x).s5), f((x).s3, (x).s7)))

@@ -100,7 +100,7 @@ def _head(net: Net, lanes: int, team: int, slices: int) -> str:
     computed = {STORED[s.region.dtype(v)][1] for s in net.stages for v in range(_values(s))} | {net.number}
     wide = {"HAS_F64": 1} if "f64" in computed else {}
     functions = ("arithmetic", "math_f32", *(["math_f64"] if wide else []), "spiking_events")
-    defines = {"W": lanes, "TEAM": team, "SLICES": slices, "INDEX": "i32", **ROUNDED, **wide}
+    defines = {"W": lanes, "TEAM": team, "SLICES": slices, "INDEX": "i32", ROUNDED: 1, **wide}
     head = prelude(defines, functions=functions)
     called = dict.fromkeys(g for s in net.stages for g in groups(s.region))
     return "\n".join([head, *called])

@@ -10,12 +10,12 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64", "spiking_events"})  # files of functions, not of kernels
 
-ROUNDED = {"ROUNDED": 1}  # build-time name of kernels in which a product is rounded before it is added to
+ROUNDED = "ROUNDED"  # build-time name, 1 in kernels in which a product is rounded before it is added to
 
 
 def is_rounded(text: str) -> bool:
     """Whether the text wants that: OpenCL C has a pragma for it, which the header sets; CUDA C only an option."""
-    return any(f"#define {name} {value}\n" in text for name, value in ROUNDED.items())
+    return f"#define {ROUNDED} 1\n" in text
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from hetero.graph.build import Builder, Ref
+from hetero.dim import concrete
+from hetero.graph.build import Builder
 from hetero.graph.ir import Graph
 from hetero.op import Array, TensorType
 
@@ -66,17 +67,13 @@ def graph_of(case: Conv) -> tuple[Graph, list[Array]]:
         pads_before=case.before, pads_after=case.after_pads, groups=case.groups,
     )  # fmt: skip
     if case.after == "residual":
-        feed.append(drawn(*y.type.known))  # pyright: ignore[reportArgumentType]
+        feed.append(drawn(*concrete(y.type.known)))
         other = builder.input("other", y.type)
         scale = builder.constant(drawn(case.outputs, *(1,) * len(case.kernel)))
         y = builder("multiply", builder("add", other, y), scale)
     if case.after:
-        y = AFTER[case.after](builder, y, builder.constant(np.zeros((), case.dtype)))
+        y = builder(AFTER[case.after], y, builder.constant(np.zeros((), case.dtype)))
     return builder.build({"y": y}), feed
 
 
-AFTER: Mapping[str, Callable[[Builder, Ref, Ref], Ref]] = {
-    "relu": lambda builder, y, zero: builder("maximum", y, zero),
-    "residual": lambda builder, y, zero: builder("maximum", y, zero),
-    "sign": lambda builder, y, zero: builder("greater", y, zero),
-}
+AFTER = {"relu": "maximum", "residual": "maximum", "sign": "greater"}  # with zero
