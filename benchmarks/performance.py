@@ -26,6 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.peers_rows import ROWS, Row
+from benchmarks.ratio import quiet
 from hetero import registry
 from hetero.errors import HeteroError
 
@@ -60,7 +61,7 @@ class Found:
 
 
 def measured(row: Row, turns: int = TURNS) -> Found:
-    """Ours and the peer's in turn, so that a noisy machine is noisy for both."""
+    """Ours and the peer's in turn, so that a noisy machine is noisy for both; none while the other's threads spin."""
     try:
         ours, theirs = row.pair(row.device)
     except (HeteroError, ImportError) as e:
@@ -68,6 +69,7 @@ def measured(row: Row, turns: int = TURNS) -> Found:
     bar = row.better or row.bar if on_better_runtime() else row.bar
 
     def turn(call: Callable[[], Any]) -> tuple[float, float]:
+        quiet()
         found = _turn(call, row.number)
         row.settle()
         return found

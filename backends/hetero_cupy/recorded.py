@@ -17,6 +17,7 @@ from typing import Any
 from hetero_launch import Mems, Run
 
 KEPT = 8  # recordings of one stretch of steps
+WORTH = 10  # replays for each recording, without which no more are made after the first few
 SEEN = 64  # sets of addresses that are remembered without one
 log = logging.getLogger("hetero.cupy")
 
@@ -39,7 +40,7 @@ class Recorded:
         graph = self._recordings.get(key)
         if graph is not None:
             self.replayed += 1
-        elif self._may and key in self._seen:
+        elif self._may and self._pays and key in self._seen:
             graph = self._record(key, mems)
         if graph is None:
             self._seen[key] = None
@@ -50,6 +51,11 @@ class Recorded:
             return
         self._recordings.move_to_end(key)
         graph.launch(self._stream)
+
+    @property
+    def _pays(self) -> bool:
+        """Whether recordings have been used often enough to make another."""
+        return self.recorded < 2 * KEPT or self.replayed >= WORTH * self.recorded
 
     def _record(self, key: tuple[int, ...], mems: Mems) -> Any:
         """The graph; None where a command cannot be recorded. On a stream of its own: threads may give memory back
@@ -68,7 +74,6 @@ class Recorded:
             log.info("a graph is run command by command, since CUDA does not record it: %s", e)
             return None
         self.recorded += 1
-        self._may = self.recorded < 2 * KEPT or self.replayed >= self.recorded
         self._recordings[key] = graph
         if len(self._recordings) > KEPT:
             self._recordings.popitem(last=False)

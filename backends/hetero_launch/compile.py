@@ -6,7 +6,7 @@ from hetero.errors import BackendError
 from hetero.graph.ir import Graph
 from hetero.graph.passes.fuse import fuse
 from hetero.spi import Device
-from hetero_launch import panels, rules
+from hetero_launch import follow, rules
 from hetero_launch.executable import LaunchExecutable
 from hetero_launch.plan import Plan
 from hetero_launch.runtime import Runtime
@@ -18,13 +18,14 @@ def compile_graph(runtime: Runtime, graph: Graph, device: Device) -> LaunchExecu
     for port in fused.inputs:
         plan.output(port.value)
     rest = [node for node in fused.nodes if not plan.postpone(node)]
-    after = panels.followers(plan)
-    held = {id(conv) for conv in after.values()}  # done where what follows them is
+    after = follow.followers(plan, rules.HEADS)
+    held = {id(head) for head in after.values()}  # done where what follows them is
     for node in rest:
         if id(node) in held:
             continue
         if id(node) in after:
-            panels.lower(plan, after[id(node)], node)
+            head = after[id(node)]
+            rules.HEADS[head.op.name].lower(plan, head, node)
             continue
         rule = rules.rule_of(node)
         if rule is None:

@@ -9,8 +9,12 @@ import hetero_kernels as kernels
 from hetero.dim import concrete
 from hetero.graph.ir import Node
 from hetero.op import Array, TensorType
+from hetero_kernels import COLUMN
+from hetero_launch import follow
+from hetero_launch import matmul_panels as panels
+from hetero_launch.follow import Head
 from hetero_launch.movement import fill
-from hetero_launch.plan import Mapped, Plan, Storage, index_type, names_of, scalars, table
+from hetero_launch.plan import Mapped, Plan, Storage, batch_strides, index_type, names_of, scalars, table
 
 TILE = 16  # the side of the square that a work-group computes
 SMALL = 4096  # multiplications of one of many matrices, that an item does by itself: all its loops unroll
@@ -18,18 +22,43 @@ MANY = 64  # matrices from which that is done
 GROUP = 64  # of them in a work-group
 
 
-def lower(plan: Plan, node: Node) -> None:
+def lower(plan: Plan, node: Node, follower: Node | None = None) -> None:
+    """The product, and the elementwise node that takes its result where a kernel of panels computes it."""
+    a, b, out = _types(plan, node)
+    left, right = node.inputs
+    if not by_panels(plan, node):
+        assert follower is None
+        return product(plan, (plan.input(left), a), (plan.input(right), b), (plan.output(node.outputs[0]), out))
+    then = follow.then(plan, node, follower, HEAD)
+    m, n = concrete(out.known)[-2:]
+    if b.rank == 2 and plan.known(right):
+        given = panels.known(plan, plan.contents(right).reshape(concrete(b.known)))
+    else:
+        given = panels.right(plan, plan.input(right), b, m)
+    to = plan.output((follower or node).outputs[0])
+    panels.launch(plan, panels.left(plan, plan.input(left), a, n), given, to, out, then)
+
+
+def _types(plan: Plan, node: Node) -> tuple[TensorType, TensorType, TensorType]:
+    """Of a, b and the result; one b for all is a single product of all rows, not one for each batch"""
     a, b = plan.graph.in_types(node)
     (out,) = plan.graph.out_types(node)
-    if prod(concrete(b.known)[:-2]) == 1:  # one b for all: a single product of all rows, not one for each batch
-        a, b, out = (_rows(t) for t in (a, b, out))
-    product(plan, (plan.input(node.inputs[0]), a), (plan.input(node.inputs[1]), b), (plan.output(node.outputs[0]), out))
+    return (_rows(a), _rows(b), _rows(out)) if prod(concrete(b.known)[:-2]) == 1 else (a, b, out)
 
 
 def _rows(type: TensorType) -> TensorType:
     """(..., m, n) as (rows, n)"""
     *lead, last = concrete(type.known)
     return TensorType((prod(lead), last), type.dtype)
+
+
+def by_panels(plan: Plan, node: Node) -> bool:
+    """Whether a kernel computes the product that does what follows too."""
+    a, _, out = _types(plan, node)
+    return panels.suits(plan, a, out) and not _is_small(plan, a, out)
+
+
+HEAD = Head(by_panels, lower, -1, COLUMN)
 
 
 def product(
@@ -46,6 +75,10 @@ def product(
         return fill(plan, out[0], 0, out[1])
     if out_byte == 0 and _is_small(plan, a[1], out[1]):
         _small(plan, a, b, out)
+    elif panels.suits(plan, a[1], out[1]):
+        m, n = concrete(out[1].known)[-2:]
+        sides = panels.left(plan, *a, n), panels.right(plan, *b, m)
+        panels.launch(plan, *sides, *out, shift=out_byte // out[1].dtype.itemsize)
     elif a[1].dtype.name in plan.style.blas:
         plan.steps.append(Mapped(blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
     else:
@@ -75,7 +108,7 @@ def _small(
     defines = names_of(out[1].dtype.name) | {
         "INDEX": index, "M": m, "K": concrete(a[1].known)[-1], "N": n, "RANK": len(batch), "W": lanes,
     }  # fmt: skip
-    axes = table(kind, batch, *(_batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)))
+    axes = table(kind, batch, *(batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)))
     plan.launch(
         kernels.source("matmul_small", defines), "hetero_matmul_small", (prod(batch),), (GROUP,),
         reads=(a[0], b[0]), writes=(out[0],), numbers=[kind(prod(batch)), axes],
@@ -91,22 +124,10 @@ def _tiled(
     index, kind = index_type(max(prod(shape), prod(concrete(a[1].known)), prod(concrete(b[1].known))))
     defines = names_of(out[1].dtype.name) | {"INDEX": index, "TILE": TILE, "RANK": max(len(batch), 1)}
     text = kernels.source("matmul", defines)
-    strides = [_batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)]
+    strides = [batch_strides(concrete(t.known), len(batch)) for _, t in (a, b)]
     numbers = scalars([m, n, k], kind)
     axes = table(kind, batch or [1], *(s or [0] for s in strides))
     plan.launch(
         text, "hetero_matmul", (-(-n // TILE) * TILE, -(-m // TILE) * TILE, prod(batch)), (TILE, TILE, 1),
         reads=(a[0], b[0]), writes=(out[0],), numbers=[*numbers, axes], exact=True,
     )  # fmt: skip
-
-
-def _batch_strides(shape: tuple[int, ...], rank: int) -> list[int]:
-    """Elements between neighbours along each leading axis; 0 where it is stretched."""
-    *lead, rows, columns = shape
-    lead = [1] * (rank - len(lead)) + lead
-    out: list[int] = []
-    step = rows * columns
-    for size in reversed(lead):
-        out.append(step if size != 1 else 0)
-        step *= size
-    return out[::-1]

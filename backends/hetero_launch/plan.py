@@ -211,6 +211,18 @@ def table(kind: type[np.signedinteger[Any]], *lists: Sequence[int]) -> Any:
     return np.array([n for one in lists for n in one], kind)
 
 
+def batch_strides(shape: tuple[int, ...], rank: int) -> list[int]:
+    """Elements between neighbours along each leading axis; 0 where it is stretched."""
+    *lead, rows, columns = shape
+    lead = [1] * (rank - len(lead)) + lead
+    out: list[int] = []
+    step = rows * columns
+    for size in reversed(lead):
+        out.append(step if size != 1 else 0)
+        step *= size
+    return out[::-1]
+
+
 def lifetimes(steps: Sequence[Step]) -> Mapping[int, tuple[int, int]]:
     """Storage number -> the first and the last step that touches it."""
     found: dict[int, tuple[int, int]] = {}

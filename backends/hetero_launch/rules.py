@@ -11,17 +11,18 @@ from hetero.spi import YES, Device, Support
 from hetero_kernels.templates import STORED
 from hetero_launch import (
     control,
+    conv_panels,
     indexing,
     matmul,
     matmul_int8,
     movement,
-    panels,
     reduction,
     regions,
     sorting,
     spiking,
     windows,
 )
+from hetero_launch.follow import Head
 from hetero_launch.plan import Plan
 
 
@@ -45,7 +46,7 @@ def _scan(plan: Plan, node: Node) -> None:
 
 def _conv(plan: Plan, node: Node) -> None:
     """By panels where a processor knows the weights."""
-    (panels.lower if panels.fits(plan, node) else windows.conv)(plan, node)
+    (conv_panels.lower if conv_panels.fits(plan, node) else windows.conv)(plan, node)
 
 
 RULES: Mapping[str, Rule] = {
@@ -76,6 +77,9 @@ RULES: Mapping[str, Rule] = {
     "max_pool": Rule(windows.pool, windows.refuse),
     "avg_pool": Rule(windows.pool, windows.refuse),
 }  # fmt: skip
+
+
+HEADS: Mapping[str, Head] = {"conv": conv_panels.HEAD, "matmul": matmul.HEAD}  # what does its followers too
 
 
 def rule_of(node: Node) -> Rule | None:

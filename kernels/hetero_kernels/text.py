@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64", "spiking_events"})  # files of functions, not of kernels
+_FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64", "panels", "spiking_events"})  # files without a kernel
+_MADE_OF = {"conv_panels": ("panels",), "matmul_panels": ("panels",)}  # kernel -> files that stand before it
 
 ROUNDED = "ROUNDED"  # build-time name, 1 in kernels in which a product is rounded before it is added to
 
@@ -43,10 +44,10 @@ def source(name: str, defines: Mapping[str, str | int] | None = None, *, functio
 
 
 def source_of(name: str) -> str:
-    """The text of the kernel `name` alone."""
+    """The text of the kernel `name`, behind its prelude."""
     if name not in names():
         raise KeyError(f"no kernel is called {name!r}; one of {', '.join(names())}")
-    return _read(f"{name}.ker")
+    return "\n".join(_read(f"{part}.ker") for part in (*_MADE_OF.get(name, ()), name))
 
 
 def for_large_grids(text: str) -> str:

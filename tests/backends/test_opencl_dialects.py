@@ -32,9 +32,11 @@ NAMES: dict[str, str | int] = {
     "FOLD_WITH": "sum_", "TEAM": 32, "TILE": 16, "BETTER": ">", "LAST": 0, "OPERATOR": "+", "EXCLUSIVE": 0,
     "REVERSE": 0, "MODE": 2, "MEAN": 1, "COUNT_PAD": 0, "PLACES": 1, "DESCENDING": 0, "RIGHT": 0,
 }  # fmt: skip
+PANELS: dict[str, str | int] = {"ROWS": 4, "PANELS": 2, "DEPTH": 16}
 OTHERS: dict[str, dict[str, str | int]] = {
     "matmul_int8": {"OF_A": "u8", "OF_B": "i8", "ROWS": 4}, "scatter": {"FOLD_WITH": 1},
-    "conv_panels": {"ROWS": 4, "PANELS": 2, "DEPTH": 16}, "matmul_small": {"M": 3, "K": 4, "N": 5},
+    "matmul_small": {"M": 3, "K": 4, "N": 5}, "conv_panels": PANELS, "matmul_panels": PANELS | {"BESIDE": 1},
+    "matmul_rows": PANELS, "matmul_strips": {"STRIP": 2},
     "put_along": {"FOLD_WITH": 1}, "copy": {"T": "u32"}, "pad": {"T": "u32"},
 }  # fmt: skip
 FOLDING = ("reduce_rows", "reduce_columns", "arg_rows")

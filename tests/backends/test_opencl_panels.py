@@ -7,38 +7,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-import hetero_launch.panels as panels
 from convolutions import CASES, graph_of
 from hetero.dim import concrete
 from hetero.graph.build import Builder, Ref
-from hetero.graph.ir import Graph
-from hetero.op import Array, TensorType
-from hetero.spi import Device
-from hetero_launch.executable import LaunchExecutable
-from hetero_launch.panels import panels_of
+from hetero.op import TensorType
+from hetero_launch import conv_panels, panels
+from hetero_launch.conv_panels import panels_of
 from hetero_opencl import OpenCLBackend
 from hetero_opencl.opened import ACCELERATOR, PROCESSOR
+from launching import ABSENT, BACKEND, launched
 
-BACKEND = OpenCLBackend(PROCESSOR)
-FOUND = BACKEND.probe()
-DEVICE = FOUND.devices[0] if FOUND.devices else Device("opencl")
-pytestmark = pytest.mark.skipif(not FOUND.devices, reason=f"no OpenCL device: {FOUND.reason}")
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-
-
-def launched(graph: Graph, feed: list[Array], backend: OpenCLBackend = BACKEND) -> int:
-    """Compares with the references; gives the number of kernels."""
-    executable = backend.compile(graph, DEVICE)
-    assert isinstance(executable, LaunchExecutable)
-    outs = executable(*(backend.from_host(a, DEVICE) for a in feed))
-    for out, type, want in zip(outs, graph.output_types.values(), graph.evaluate(*feed), strict=True):
-        got = backend.to_host(out, type, DEVICE)
-        assert got.dtype == want.dtype
-        if want.dtype == bool:
-            assert (got != want).mean() < 0.01  # a sum may lie on either side of zero
-        else:
-            np.testing.assert_allclose(got, want, atol=TOLERANCE[want.dtype.name], rtol=1e-5)
-    return executable.kernels
+pytestmark = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -52,7 +31,7 @@ def test_every_geometry_agrees(name: str, wide: bool) -> None:
 def test_strips_and_parts_of_any_number_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for items, kept in ((10**6, 1 << 20), (1, 1), (1, 1 << 20)):
         monkeypatch.setattr(panels, "ITEMS", items)
-        monkeypatch.setattr(panels, "KEPT_BYTES", kept)
+        monkeypatch.setattr(conv_panels, "KEPT_BYTES", kept)
         launched(*graph_of(CASES[name]), OpenCLBackend(PROCESSOR))
 
 
@@ -130,7 +109,7 @@ def test_accelerators_and_unknown_weights_take_the_other_ways() -> None:
     weights = two.b.input("w", TensorType((8, 4, 1, 1), np.dtype("float32")))
     graph = two.b.build([two.relu(two.conv(weights))])
     feed = [two.rng.standard_normal(concrete(t.known)).astype("float32") for t in graph.input_types.values()]
-    assert launched(graph, feed) == 1  # the follower: the product is the library's
+    assert launched(graph, feed) == 2  # the product, then the follower
 
 
 def test_weights_lie_side_by_side_in_panels() -> None:

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+import convolutions
 import hetero.ops
 import hetero_launch.spiking as event_driven
-from convolutions import CASES, graph_of
+import products as matrices
 from hetero import dtype as dt
 from hetero.dim import concrete
 from hetero.graph.build import Builder, Ref
@@ -23,7 +24,7 @@ from hetero.testing.graphs import random_graph
 from hetero.testing.spiking_delays import delayed_integers, delayed_network
 from hetero.testing.spiking_float import RULES, random_network
 from hetero_kernels.templates import STORED
-from hetero_launch import reduction
+from hetero_launch import matmul_panels, reduction
 
 assert hetero.ops
 
@@ -184,6 +185,10 @@ def products(backend: Backend, device: Device) -> Iterator[Case]:
         for m, k, n in ((3, 5, 7), (2, 9, 13), (1, 1, 1), (5, 4, 8)):
             yield one("matmul", values((70, m, k), name), values((70, k, n), name))
         yield one("matmul", values((9, 8, 2, 3), name), values((8, 3, 11), name))
+    for worth in (matmul_panels.WORTH_BYTES, 0):  # where operands lie, and put in order first
+        matmul_panels.WORTH_BYTES = matmul_panels.MANY = worth
+        for case in matrices.CASES.values():
+            yield matrices.graph_of(case)
     for a, b in (("int8", "int8"), ("uint8", "int8")):
         for m, k, n, lead in ((5, 17, 11, ()), (1, 3, 9, (2,)), (7, 1031, 3, (1,))):
             pair = [values((*lead, m, k), a), values((*lead, k, n), b)]
@@ -207,7 +212,7 @@ def windows(backend: Backend, device: Device) -> Iterator[Case]:
             yield one("max_pool", x, kernel=kernel, **attrs)
             yield one("avg_pool", x, kernel=kernel, count_include_pad=bool(stride - 1), **attrs)
     for name in ("padded", "strides, groups", "a line", "a volume", "few windows"):
-        yield graph_of(CASES[name])
+        yield convolutions.graph_of(convolutions.CASES[name])
 
 
 # -- spiking loops ----------------------------------------------------------------------------------------------------
