@@ -67,14 +67,19 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The whole suite, conformance in full, on the newest Python; on the others what a Python can change.
+    """The whole suite on the newest Python, ONNX Runtime's conformance in full; on the others what a Python can change.
+
+    On `opencl` tests/backends meets every dtype; `nox -s conformance` is the suite in full on every backend.
 
     Arguments go to pytest, which then runs just these. HETERO_WHOLE=1: the whole suite everywhere.
     """
     session.install("-e", ".[test]")
     whole = session.python == PYTHONS[-1] or os.environ.get("HETERO_WHOLE") == "1"
-    chosen = session.posargs or (["--hetero-full"] if whole else CHANGES)
-    session.run("pytest", "-n", "auto", *chosen, env={"HETERO_REQUIRE": REQUIRE})
+    env = {"HETERO_REQUIRE": REQUIRE}
+    session.run("pytest", "-n", "auto", *(session.posargs or ([] if whole else CHANGES)), env=env)
+    if whole and not session.posargs:
+        suite = ["-q", "--pyargs", "hetero.testing", "--hetero-full", "--hetero-backend=onnxruntime"]
+        session.run("pytest", "-n", "auto", *suite, env=env)
 
 
 @nox.session
@@ -179,12 +184,15 @@ def arrayapi(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Every benchmark once, quickly, so that none rots; `nox -s bench -- --bench Gelu` for one."""
+    """Every benchmark once, so that none rots; `nox -s bench -- --bench Gelu` for figures of one, by asv."""
     # Of the peers in the extra `bench` only jax: torch's wheel is 2.5 GB. Rows whose peer is missing are left out.
     session.install("-e", ".[test]", "asv>=0.6.3", "virtualenv", "jax")
     session.run("asv", "machine", "--yes", silent=True)
-    env = {} if session.posargs else {"HETERO_BENCH_TURNS": "1"}
-    session.run("asv", "run", "--python=same", "--quick", "--show-stderr", *session.posargs, env=env)
+    session.run("asv", "check", "--python=same")
+    if session.posargs:
+        session.run("asv", "run", "--python=same", "--quick", "--show-stderr", *session.posargs)
+    else:
+        session.run("python", "-m", "benchmarks.once")
 
 
 @nox.session

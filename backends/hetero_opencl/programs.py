@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from hetero.cache import Cache
 from hetero.errors import KernelError
 
+STEERS = ("CL_CONFIG_", "POCL_")  # how variables begin that tell Intel's compiler and PoCL's what to make
 log = logging.getLogger("hetero.opencl")
 
 
@@ -28,7 +30,8 @@ class Programs:
 
     def __init__(self, cl: Any, context: Any, device: Any, identity: str, options: tuple[str, ...]) -> None:
         self._cl, self._context, self._device = cl, context, device
-        self._key, self._options = (identity, *options), options
+        steered = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(STEERS))
+        self._key, self._options = (identity, *options, *steered), options
         self._built: dict[str, Any] = {}
         self._lock = RLock()
         self.cache = Cache("opencl")

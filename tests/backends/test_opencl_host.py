@@ -366,3 +366,20 @@ def test_a_full_device_tells_what_a_graph_would_hold() -> None:
     assert e.value.problem.count("1048576 bytes: ") == len(run._slots) + 1
     pool._allocate = allocate
     run(given)
+
+
+@on_device
+def test_what_a_steered_compiler_made_is_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that holds Intel's compiler to AVX2 must not slow down every run that follows."""
+    monkeypatch.setenv("HETERO_CACHE_DIR", str(tmp_path))
+    text = "__kernel void f(__global int *x) { x[0] = 1; }"
+    record = find()[0]
+
+    def misses() -> int:
+        programs = OpenCLDriver(record).programs
+        programs.kernel(text, "f")
+        return programs.cache.misses
+
+    assert [misses(), misses()] == [1, 0]
+    monkeypatch.setenv("CL_CONFIG_HETERO_TEST", "1")
+    assert [misses(), misses()] == [1, 0]
