@@ -10,12 +10,11 @@ from hetero import dtype as dt
 from hetero.dim import concrete
 from hetero.graph.build import Builder
 from hetero.graph.ir import Node
-from hetero.op import TensorType
 from hetero.ops.quantize_products import parts
 from hetero_kernels.templates import STORED
 from hetero_launch import matmul, regions
 from hetero_launch.movement import fill
-from hetero_launch.plan import Plan, Storage, index_type, scalars, table
+from hetero_launch.plan import Plan, Storage, batch_strides, index_type, scalars, table
 
 ROWS = 4  # of one item: so often a vector of b is used
 
@@ -43,19 +42,11 @@ def _by_kernel(plan: Plan, node: Node, to: Storage) -> None:
     left, right = (STORED[t.dtype.name][0] for t in (a, b))
     names = {"OF_A": left, "OF_B": right, "ROWS": ROWS, "RANK": max(len(batch), 1), "INDEX": index, "W": lanes}
     text = kernels.source("matmul_int8", names)
-    axes = table(kind, batch or [1], *(_strides(t, len(batch)) for t in (a, b)))
+    axes = table(kind, batch or [1], *(batch_strides(concrete(t.known), len(batch)) or [0] for t in (a, b)))
     plan.launch(
         text, "hetero_matmul_int8", (-(-n // lanes), -(-m // ROWS), prod(batch)), (8, 1, 1),
         reads=[plan.input(i) for i in node.inputs], writes=(to,), numbers=[*scalars([m, n, k], kind), axes],
     )  # fmt: skip
-
-
-def _strides(type: TensorType, rank: int) -> list[int]:
-    """Elements between neighbours along each leading axis; 0 where it is stretched."""
-    *lead, rows, columns = concrete(type.known)
-    lead = [1] * (rank - len(lead)) + lead
-    steps = [rows * columns * prod(lead[d + 1 :]) for d in range(rank)]
-    return [step if size > 1 else 0 for step, size in zip(steps, lead, strict=True)] or [0]
 
 
 def _by_floats(plan: Plan, node: Node, to: Storage) -> None:

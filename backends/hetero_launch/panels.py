@@ -31,7 +31,7 @@ class Cut:
         }  # fmt: skip
 
 
-def cut(plan: Plan, itemsize: int, rows: int = MOST) -> Cut:
+def cut(plan: Plan, itemsize: int, rows: int = max(ROWS.values())) -> Cut:
     """By the registers of the device, and for no more `rows` than there are."""
     lanes = plan.style.lanes(itemsize)
     return Cut(lanes, min(rows, ROWS.get(lanes * itemsize, FEW_ROWS)), SIDE * lanes)

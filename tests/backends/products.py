@@ -43,6 +43,7 @@ CASES: Mapping[str, Product] = {
     "left stretched": Product((20, 30), (3, 2, 30, 40), known=False, after="residual"),
     "both stretched": Product((3, 1, 20, 30), (1, 2, 30, 40), known=False),
     "many that are known": Product((2, 20, 30), (2, 30, 40), after="bias"),
+    # where PoCL's doubles have half a register: by BLAS, then a kernel for what follows
     "doubles": Product((19, 7), (7, 45), after="bias", dtype="float64"),
 }
 
