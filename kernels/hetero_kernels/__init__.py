@@ -6,7 +6,8 @@ Imports nothing of ours: backends hand over plain data and get source back.
 from __future__ import annotations
 
 from hetero_kernels.follow import CHANNEL, COLUMN, followed
-from hetero_kernels.generate import Input, Region, Step, broadcast, flat, missing, rows, takes_long
+from hetero_kernels.generate import broadcast, flat, rows
+from hetero_kernels.region import Input, Region, Step, missing, takes_long
 from hetero_kernels.text import for_large_grids, is_rounded, names, prelude, source
 
 __all__ = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hetero_kernels.generate import Input, Region, compute, groups
+from hetero_kernels.parts import compute, groups
+from hetero_kernels.region import Input, Region
 from hetero_kernels.templates import STORED
 from hetero_kernels.text import prelude, source_of
 

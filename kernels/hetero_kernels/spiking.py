@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hetero_kernels.generate import groups
+from hetero_kernels.parts import groups
 from hetero_kernels.spiking_net import Net, Read, Stage, Synapses, first_parameter, first_state
 from hetero_kernels.spiking_stage import one_stage
 from hetero_kernels.templates import STORED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hetero_kernels.generate import Region
+from hetero_kernels.region import Region
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hetero_kernels.generate import compute
+from hetero_kernels.parts import compute
 from hetero_kernels.spiking_net import Net, Read, Stage, Synapses, first_state
 from hetero_kernels.templates import STORED
 
