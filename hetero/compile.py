@@ -137,6 +137,8 @@ def compile(graph: Graph, device: Device, fallback: str | None = None) -> Progra
             raise
         missing = [*missing, *_unbuilt(graph, device, missing, e)]
         segments = _segments(graph, device, missing)
+    if not missing:
+        return _made(Program(graph, device, segments, ()))
     host = registry.find("numpy")
     reasons = tuple(Fallback(m.node.op.name, device.name, host.name, m.reason) for m in missing)
     if policy == "warn":

@@ -283,10 +283,10 @@ def _device(tensors: Sequence[Any]) -> Device:
         raise GraphError(
             f"the arguments are on {' and '.join(sorted(map(str, found)))}", hint="move them to one device"
         )
+    if any(d.backend != "numpy" for d in found):
+        return found.pop()  # whatever is in use, which is not asked for: that would load its backend
     here = current_device()
-    if not found or (here.backend == "auto" and all(d.backend == "numpy" for d in found)):
-        return here
-    return found.pop()
+    return here if not found or here.backend == "auto" else found.pop()
 
 
 def _buffer(x: Any, device: Device) -> Any:

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from hetero.op import Array
 from hetero.spiking.synapses import Synapses, stored, wide
@@ -26,6 +25,14 @@ START_NS, ELEMENT_NS, PRODUCTS, ADDITIONS = 40_000.0, 1.2, 90.0, 7.5
 LONG, SPARSE_MANY = 100_000, 0.15
 
 
+@cache
+def _csr_array() -> Any:
+    """SciPy's, imported when it is first wanted: that takes half a second, and few graphs have sparse synapses."""
+    from scipy.sparse import csr_array
+
+    return csr_array
+
+
 def summing(synapses: Synapses, size: int) -> Sum:
     """What adds up the weights of the sources that are not zero."""
     if synapses.source is None:
@@ -35,7 +42,7 @@ def summing(synapses: Synapses, size: int) -> Sum:
     if synapses.delay is not None:
         columns = synapses.delay.astype(np.int64) * size + columns
     weight = synapses.weight.astype(wide(synapses.weight.dtype), copy=False)
-    rows = sparse.csr_array((weight, (synapses.source, columns)), shape=(synapses.sources, width))
+    rows = _csr_array()((weight, (synapses.source, columns)), shape=(synapses.sources, width))
     rows.data = stored(rows.data)
     return _Rows(rows)
 
@@ -47,7 +54,7 @@ def events(x: Array, dtype: Any) -> Any:
     at = np.flatnonzero(found)
     column = (at - np.repeat(np.arange(len(x)) * x.shape[1], counts)).astype(np.int32)
     rows = np.concatenate((np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)))
-    return sparse.csr_array((x.reshape(-1)[at].astype(dtype, copy=False), column, rows), shape=x.shape)
+    return _csr_array()((x.reshape(-1)[at].astype(dtype, copy=False), column, rows), shape=x.shape)
 
 
 class _Dense:

@@ -169,6 +169,13 @@ def test_importing_hetero_imports_no_backend_and_no_vendor_library() -> None:
     assert run_python(code) == "[]"
 
 
+def test_what_runs_a_simple_graph_on_numpy_waits_for_no_scipy() -> None:
+    """Its sparse arrays take half a second to import, and are for spiking networks."""
+    run = "import hetero as ht, sys; ht.jit(lambda x: x * 2)(ht.ones(3, device='numpy'))"
+    code = f"{run}; print('scipy' in sys.modules)"
+    assert run_python(code) == "False"
+
+
 def test_the_memory_of_a_chain_is_what_was_predicted() -> None:
     """50 layers of product and tanh, measured by tracemalloc: within 10 % of `peak_bytes`."""
     import tracemalloc
