@@ -51,18 +51,18 @@ def lower(plan: Plan, conv: Node, follower: Node | None = None) -> None:
     weights = panels_of(plan.contents(conv.inputs[1]), conv.attrs["groups"], cut.rows)
     groups, number, depth, _ = weights.shape
     strips = -(-planes.span // cut.strip)
-    some = panels.parts(plan, number, strips * samples * groups, KEPT_BYTES // weights[0, 0].nbytes)
-    defines = cut.names(x.dtype.name, plan.graph.types[to].dtype.name, "i32")
-    plan.launch(
-        kernels.followed("conv_panels", defines, then.region), "hetero_conv_panels",
-        (strips, -(-number // some), samples * groups), (1, 1, 1),
+    most = min(cut.most, KEPT_BYTES // weights[0, 0].nbytes)
+    some = panels.of_a_part(plan, number, strips * samples * groups, most)
+    pieces = strips * -(-number // some) * samples * groups
+    defines = cut.names(x.dtype.name, plan.graph.types[to].dtype.name, "i32") | {"READY": 0}
+    panels.launch(
+        plan, kernels.followed("conv_panels", defines, then.region), "hetero_conv_panels", pieces,
         reads=(planes.storage, plan.constant(weights), plan.constant(planes.offsets), *then.sources),
-        writes=(plan.output(to),),
+        writes=plan.output(to),
         numbers=[
-            *scalars([groups, planes.elements, outputs // groups, depth, number, some], np.int32),
+            *scalars([groups, planes.elements, outputs // groups, depth, number, some, pieces], np.int32),
             table(np.int32, planes.windows, planes.size[1:]),
         ],
-        exact=True,
     )  # fmt: skip
 
 

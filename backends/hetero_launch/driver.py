@@ -26,6 +26,7 @@ class Style:
     blas: frozenset[str]  # dtypes whose matrix products the driver's array library computes, on the device's own memory
     crowd: int = 1  # items that a group has at least, where the kernel does not say how many
     double_bytes: int = 0  # a vector of elements of eight bytes, where it is shorter
+    local_bytes: int = 1 << 15  # of local memory that a group may use: what every device has at the least
 
     def lanes(self, widest: int) -> int:
         """Lanes of a kernel whose widest element has `widest` bytes; W of portable.h."""

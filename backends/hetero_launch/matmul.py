@@ -30,13 +30,12 @@ def lower(plan: Plan, node: Node, follower: Node | None = None) -> None:
         assert follower is None
         return product(plan, (plan.input(left), a), (plan.input(right), b), (plan.output(node.outputs[0]), out))
     then = follow.then(plan, node, follower, HEAD)
-    m, n = concrete(out.known)[-2:]
     if b.rank == 2 and plan.known(right):
         given = panels.known(plan, plan.contents(right).reshape(concrete(b.known)))
     else:
-        given = panels.right(plan, plan.input(right), b, m)
+        given = panels.Side(plan.input(right), b)
     to = plan.output((follower or node).outputs[0])
-    panels.launch(plan, panels.left(plan, plan.input(left), a, n), given, to, out, then)
+    panels.launch(plan, panels.left(plan, plan.input(left), a, concrete(out.known)[-1]), given, to, out, then)
 
 
 def _types(plan: Plan, node: Node) -> tuple[TensorType, TensorType, TensorType]:
@@ -76,9 +75,8 @@ def product(
     if out_byte == 0 and _is_small(plan, a[1], out[1]):
         _small(plan, a, b, out)
     elif panels.suits(plan, a[1], out[1]):
-        m, n = concrete(out[1].known)[-2:]
-        sides = panels.left(plan, *a, n), panels.right(plan, *b, m)
-        panels.launch(plan, *sides, *out, shift=out_byte // out[1].dtype.itemsize)
+        first = panels.left(plan, *a, concrete(out[1].known)[-1])
+        panels.launch(plan, first, panels.Side(*b), *out, shift=out_byte // out[1].dtype.itemsize)
     elif a[1].dtype.name in plan.style.blas:
         plan.steps.append(Mapped(blas, (a[0], b[0]), (out[0],), (a[1], b[1], out[1]), out_byte))
     else:

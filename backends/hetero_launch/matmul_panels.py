@@ -1,11 +1,10 @@
 """Matrix products on a processor: rows of the left times strips of the right, with what follows done on the way.
 
-Where it pays, both sides are first put in the order in which they are read; a right side that is known only once.
+Where it pays, the left is first put in the order in which it is read. So is a right side that is known, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -16,11 +15,10 @@ from hetero.dim import concrete
 from hetero.op import Array, TensorType
 from hetero_launch import panels
 from hetero_launch.follow import Then, nothing
-from hetero_launch.plan import Plan, Size, Storage, batch_strides, index_type, names_of, scalars, table
+from hetero_launch.plan import Plan, Storage, batch_strides, index_type, names_of, scalars, table
 
-WORTH_BYTES = 1 << 22  # of an operand that is worth the way into panels or strips: what a core keeps no longer
-MANY = 4  # strips or panels for which it is worth that
-RUN = 16  # lines that an item moves
+WORTH_BYTES = 1 << 22  # of a left side that is worth the way into panels: what a core keeps no longer
+MANY = 4  # strips for which it is worth that
 
 
 def suits(plan: Plan, a: TensorType, out: TensorType) -> bool:
@@ -45,40 +43,15 @@ def left(plan: Plan, storage: Storage, type: TensorType, columns: int) -> Side:
     if columns < MANY * cut.strip or m * k * type.dtype.itemsize < WORTH_BYTES:
         return Side(storage, type)
     number = -(-m // cut.rows)
-    return _moved(
-        plan, storage, TensorType((*batch, number * cut.rows, k), type.dtype), "matmul_rows",
-        {"W": cut.lanes, "ROWS": cut.rows}, (-(-k // cut.lanes), number, prod(batch)), [m, k],
-    )  # fmt: skip
-
-
-def right(plan: Plan, storage: Storage, type: TensorType, rows: int) -> Side:
-    """(..., k, n), in strips where it is large, and each is used for many rows"""
-    *batch, k, n = concrete(type.known)
-    cut = panels.cut(plan, type.dtype.itemsize)
-    if rows < MANY * cut.rows or k * n * type.dtype.itemsize < WORTH_BYTES:
-        return Side(storage, type)
-    strips = -(-n // cut.strip)
-    return _moved(
-        plan, storage, TensorType((*batch, k, strips * cut.strip), type.dtype), "matmul_strips",
-        {"W": cut.lanes, "STRIP": cut.strip, "RUN": RUN}, (strips, -(-k // RUN), prod(batch)), [k, n],
-    )  # fmt: skip
-
-
-def _moved(
-    plan: Plan,
-    storage: Storage,
-    held: TensorType,
-    kernel: str,
-    names: Mapping[str, str | int],
-    size: Size,
-    sizes: Sequence[int],
-) -> Side:
+    held = TensorType((*batch, number * cut.rows, k), type.dtype)
     elements = prod(concrete(held.known))
     to = plan.storage(elements * held.dtype.itemsize)
     index, kind = index_type(elements)
+    names = names_of(held.dtype.name) | {"INDEX": index, "W": cut.lanes, "ROWS": cut.rows}
     plan.launch(
-        kernels.source(kernel, {**names_of(held.dtype.name), "INDEX": index, **names}), f"hetero_{kernel}",
-        size, (4, 1, 1), reads=(storage,), writes=(to,), numbers=scalars(sizes, kind),
+        kernels.source("matmul_rows", names), "hetero_matmul_rows",
+        (-(-k // cut.lanes), number, prod(batch)), (4, 1, 1), reads=(storage,), writes=(to,),
+        numbers=scalars([m, k], kind),
     )  # fmt: skip
     return Side(to, held, True)
 
@@ -106,17 +79,16 @@ def launch(
     (k,) = concrete(a.type.known[-1:])
     cut = panels.cut(plan, out.dtype.itemsize, m)
     strips, number = -(-n // cut.strip), -(-m // cut.rows)
-    some = panels.parts(plan, number, strips * prod(batch))
+    some = panels.of_a_part(plan, number, strips * prod(batch), cut.most)
+    pieces = strips * -(-number // some) * prod(batch)
     index, kind = index_type(shift + max(prod(concrete(t.known)) for t in (a.type, b.type, out)))
     defines = cut.names(out.dtype.name, then.region.dtype(then.region.outputs[0]), index) | {
-        "RANK": max(len(batch), 1), "BESIDE": int(a.beside),
+        "RANK": max(len(batch), 1), "BESIDE": int(a.beside), "READY": int(b.beside),
     }  # fmt: skip
     strides = [batch_strides(concrete(side.type.known), len(batch)) or [0] for side in (a, b)]
-    steps = [cut.strip, k * cut.strip] if b.beside else [n, cut.strip]
-    plan.launch(
-        kernels.followed("matmul_panels", defines, then.region), "hetero_matmul_panels",
-        (strips, -(-number // some), prod(batch)), (1, 1, 1),
-        reads=(a.storage, b.storage, *then.sources), writes=(to,),
-        numbers=[*scalars([shift, m, n, k, some, *steps], kind), table(kind, batch or [1], *strides)],
-        exact=True,
+    strip = (k if b.beside else 1) * cut.strip
+    panels.launch(
+        plan, kernels.followed("matmul_panels", defines, then.region), "hetero_matmul_panels", pieces,
+        reads=(a.storage, b.storage, *then.sources), writes=to,
+        numbers=[*scalars([shift, m, n, k, some, strip, pieces], kind), table(kind, batch or [1], *strides)],
     )  # fmt: skip

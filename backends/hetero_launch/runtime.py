@@ -25,6 +25,7 @@ class Runtime:
             )  # fmt: skip
             self.pool.share(self.incoming)
         self._flags: Block | None = None
+        self._turns: Block | None = None
         self.labels: list[str] = []  # who may set the flag, by number
 
     @property
@@ -50,6 +51,13 @@ class Runtime:
     def finish(self) -> None:
         self._guarded(self.driver.finish)
         self.check_flags()
+
+    @property
+    def turns(self) -> Block:
+        """Two int32, zero whenever no kernel runs: groups of one count by them which work is taken."""
+        if self._turns is None:
+            self._turns = self.upload(np.zeros(2, np.int32))
+        return self._turns
 
     # -- errors that kernels report -------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from hetero.errors import BackendError
 from hetero_opencl.folders import prepared
+from hetero_opencl.workers import pin
 
 SELECT = "HETERO_OPENCL_DEVICE"  # a part of a version, platform or device name: only such devices are offered
 FIX = "pip install 'hetero[opencl]'"
@@ -35,6 +36,7 @@ class Record:
     doubles: bool = True
     shared: bool = True  # host and device see the same memory
     native_floats: int = 8  # float32 that a register of the device holds
+    local_bytes: int = 1 << 15  # that a group may use: what every device has at the least
     correct_division: bool = False  # the option for correctly rounded float32 division and roots is there
     handle: Any = None
 
@@ -98,6 +100,7 @@ def find() -> list[Record]:
 
 def driver() -> Any:
     """The module pyopencl, imported when it is first wanted; a BackendError with the remedy when it is not there."""
+    pin()
     try:
         with prepared():
             pyopencl = import_module("pyopencl")
@@ -132,6 +135,7 @@ def _record(cl: Any, platform: Any, device: Any) -> Record:
         doubles="cl_khr_fp64" in device.extensions,
         shared=bool(device.host_unified_memory) and kind == "cpu",
         native_floats=int(device.native_vector_width_float),
+        local_bytes=int(device.local_mem_size),
         correct_division=bool(device.single_fp_config & rounding),
         handle=device,
     )

@@ -27,9 +27,8 @@ def style_of(record: Record) -> Style:
     """How kernels are cut for the device: on processors to the width of its registers, 256 bits at the least."""
     if not record.shared:
         return ACCELERATOR
-    if record.native_floats < 16:
-        return PROCESSOR
-    return WIDE_BUT_DOUBLES if pocl_version(record) else WIDE
+    wide = WIDE_BUT_DOUBLES if pocl_version(record) else WIDE
+    return replace(PROCESSOR if record.native_floats < 16 else wide, local_bytes=record.local_bytes)
 
 
 class OpenCLDriver:

@@ -14,6 +14,7 @@ from hetero.cache import Cache
 from hetero.errors import KernelError
 
 STEERS = ("CL_CONFIG_", "POCL_")  # how variables begin that tell Intel's compiler and PoCL's what to make
+OTHERS = frozenset({"POCL_AFFINITY", "POCL_CACHE_DIR"})  # that begin so, and do not
 log = logging.getLogger("hetero.opencl")
 
 
@@ -30,7 +31,8 @@ class Programs:
 
     def __init__(self, cl: Any, context: Any, device: Any, identity: str, options: tuple[str, ...]) -> None:
         self._cl, self._context, self._device = cl, context, device
-        steered = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(STEERS))
+        steering = (name for name in os.environ if name.startswith(STEERS) and name not in OTHERS)
+        steered = sorted(f"{name}={os.environ[name]}" for name in steering)
         self._key, self._options = (identity, *options, *steered), options
         self._built: dict[str, Any] = {}
         self._lock = RLock()

@@ -35,6 +35,9 @@
 #define INLINE static inline
 #define RESTRICT restrict
 #define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+#define GROUPS ((INDEX)get_num_groups(0))  // of a launch along one line
+#define ADD_ONE(p) atomic_inc(p)           // in one go; what was there
+#define PUT(p, x) atomic_xchg(p, x)        // where others do so
 #define GLOBAL_ID(d) ((INDEX)get_global_id(d))
 #define GROUP_ID(d) ((INDEX)get_group_id(d))
 #define LOCAL_ID(d) ((INDEX)get_local_id(d))
@@ -61,6 +64,9 @@ typedef double f64;
 #define INLINE static __device__ inline
 #define RESTRICT __restrict__
 #define BARRIER __syncthreads()
+#define GROUPS ((INDEX)gridDim.x)
+#define ADD_ONE(p) atomicAdd(p, 1)
+#define PUT(p, x) atomicExch(p, x)
 #ifdef LARGE_GRID  // groups in one line, see for_large_grids in text.py
 typedef struct { unsigned int x, y; } Grid;
 #define HETERO_GROUP(d) \

@@ -8,8 +8,13 @@ from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_FUNCTIONS = frozenset({"arithmetic", "math_f32", "math_f64", "panels", "spiking_events"})  # files without a kernel
-_MADE_OF = {"conv_panels": ("panels",), "matmul_panels": ("panels",)}  # kernel -> files that stand before it
+_FUNCTIONS = frozenset(
+    {"arithmetic", "batch", "math_f32", "math_f64", "panels", "spiking_events"}
+)  # files without a kernel
+_MADE_OF = {  # kernel -> files that stand before it
+    "conv_panels": ("panels",), "matmul_panels": ("batch", "panels"),
+    "matmul": ("batch",), "matmul_int8": ("batch",), "matmul_small": ("batch",),
+}  # fmt: skip
 
 ROUNDED = "ROUNDED"  # build-time name, 1 in kernels in which a product is rounded before it is added to
 

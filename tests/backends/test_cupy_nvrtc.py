@@ -70,7 +70,7 @@ def test_every_spiking_kernel_asks_for_that(texts: list[str]) -> None:
 def test_every_kernel_file_and_every_template_is_among_the_texts(texts: list[str]) -> None:
     found = set(re.findall(r"^KERNEL hetero_(\w+)\(", "\n".join(texts), re.MULTILINE))
     # made of whole vectors: have no form for accelerators
-    processors = {"arg_rows", "conv_panels", "matmul_panels", "matmul_rows", "matmul_strips"}
+    processors = {"arg_rows", "conv_panels", "matmul_panels", "matmul_rows"}
     assert set(hk.names()) - processors <= found
     large = [t for t in texts if t.startswith("#define LARGE_GRID")]
     assert found == set(re.findall(r"^KERNEL hetero_(\w+)\(", "\n".join(large), re.MULTILINE))

@@ -19,7 +19,9 @@ CUDA = """
 #include <cmath>
 #include <cstring>
 struct Three { int x, y, z; };
-static Three blockIdx, blockDim, threadIdx;
+static Three blockIdx, blockDim, threadIdx, gridDim;
+static int atomicAdd(int *p, int x) { int was = *p; *p += x; return was; }
+static int atomicExch(int *p, int x) { int was = *p; *p = x; return was; }
 #define __global__
 #define __device__
 #define __shared__ static
@@ -32,11 +34,12 @@ NAMES: dict[str, str | int] = {
     "FOLD_WITH": "sum_", "TEAM": 32, "TILE": 16, "BETTER": ">", "LAST": 0, "OPERATOR": "+", "EXCLUSIVE": 0,
     "REVERSE": 0, "MODE": 2, "MEAN": 1, "COUNT_PAD": 0, "PLACES": 1, "DESCENDING": 0, "RIGHT": 0,
 }  # fmt: skip
-PANELS: dict[str, str | int] = {"ROWS": 4, "PANELS": 2, "DEPTH": 16}
+PANELS: dict[str, str | int] = {"ROWS": 4, "PANELS": 2, "DEPTH": 16, "SHARE": 4}
 OTHERS: dict[str, dict[str, str | int]] = {
     "matmul_int8": {"OF_A": "u8", "OF_B": "i8", "ROWS": 4}, "scatter": {"FOLD_WITH": 1},
-    "matmul_small": {"M": 3, "K": 4, "N": 5}, "conv_panels": PANELS, "matmul_panels": PANELS | {"BESIDE": 1},
-    "matmul_rows": PANELS, "matmul_strips": {"STRIP": 2},
+    "matmul_small": {"M": 3, "K": 4, "N": 5}, "conv_panels": PANELS | {"READY": 0},
+    "matmul_panels": PANELS | {"READY": 1, "BESIDE": 1},
+    "matmul_rows": PANELS,
     "put_along": {"FOLD_WITH": 1}, "copy": {"T": "u32"}, "pad": {"T": "u32"},
 }  # fmt: skip
 FOLDING = ("reduce_rows", "reduce_columns", "arg_rows")

@@ -76,6 +76,11 @@ def test_vectors_are_as_wide_as_registers_but_doubles_not_on_pocl() -> None:
     assert [lanes(r, 8) for r in (OLD, INTEL)] == [lanes(OLD, 1), lanes(INTEL, 4)] == [[8, 8, 4], [8, 8, 4]]
 
 
+def test_kernels_use_the_local_memory_that_a_processor_has() -> None:
+    assert style_of(NEW).local_bytes == 1 << 15
+    assert style_of(replace(NEW, local_bytes=1 << 18)).local_bytes == 1 << 18
+
+
 @on_device
 def test_a_wish_that_fits_no_device_names_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HETERO_OPENCL_DEVICE", "no such thing")

@@ -30,7 +30,7 @@ def test_every_geometry_agrees(name: str, wide: bool) -> None:
 @pytest.mark.parametrize("name", ["padded", "a volume"])
 def test_strips_and_parts_of_any_number_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for items, kept in ((10**6, 1 << 20), (1, 1), (1, 1 << 20)):
-        monkeypatch.setattr(panels, "ITEMS", items)
+        monkeypatch.setattr(panels, "PIECES", items)
         monkeypatch.setattr(conv_panels, "KEPT_BYTES", kept)
         launched(*graph_of(CASES[name]), OpenCLBackend(PROCESSOR))
 
