@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hetero as ht
+from benchmarks.ratio import at_most
 from hetero import registry
 from hetero.calibration import measure_device
 from hetero.calibration.samples import cases
 from hetero.scheduler.cost import estimate, work_of
 
-SHARE = 0.5  # of the cases of a quick calibration
+TENTHS = 5  # of the cases of a quick calibration
 
 
 class Calibrating:
@@ -26,7 +27,7 @@ class Calibrating:
 
     def track_error(self, name: str) -> float:
         """Median relative error of ops that were not fitted."""
-        return 100 * measure_device(self.device, quick=True, share=SHARE).overall.median
+        return 100 * measure_device(self.device, quick=True, share=at_most(TENTHS) / 10).overall.median
 
     track_error.unit = "%"  # pyright: ignore[reportFunctionMemberAccess]
     track_error.number = 1  # pyright: ignore[reportFunctionMemberAccess]

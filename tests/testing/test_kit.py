@@ -48,18 +48,27 @@ def test_a_backend_that_is_not_there_fails_rather_than_skips() -> None:
     assert "no backend is called 'quantum'" in out
 
 
-@pytest.mark.parametrize("more", [(), ("-n", "1")], ids=["here", "in workers"])
-def test_a_backend_without_a_device_is_left_out_and_named_once(more: tuple[str, ...]) -> None:
+def with_one_away(required: str, *more: str) -> tuple[int, str]:
+    """Exit status and output of the suite where a backend has no device."""
     command = [sys.executable, "-m", "pytest", "-p", "wrong_backend", "-p", "no:cacheprovider", "-q", *more]
     command += ["--pyargs", "hetero.testing", "-k", "signs and (numpy or away)"]
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    env = os.environ | {"PYTHONPATH": path, "HETERO_REQUIRE": "numpy"}
-    out = subprocess.run(command, capture_output=True, text=True, env=env, cwd=HERE).stdout
+    env = os.environ | {"PYTHONPATH": path, "HETERO_REQUIRE": required}
+    made = subprocess.run(command, capture_output=True, text=True, env=env, cwd=HERE)
+    return made.returncode, made.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("-n", "1")], ids=["here", "in workers"])
+def test_a_backend_without_a_device_is_left_out_and_named_once(more: tuple[str, ...]) -> None:
+    _, out = with_one_away("numpy", *more)
     assert out.count("hetero: away was not tested: it is far away") == 1
     assert "skipped" not in out
-    required = subprocess.run(command, capture_output=True, text=True, env=env | {"HETERO_REQUIRE": "away"}, cwd=HERE)
-    assert required.returncode == 1
-    assert "it is far away" in required.stdout
+
+
+def test_a_backend_without_a_device_fails_where_it_is_required() -> None:
+    code, out = with_one_away("away")
+    assert code == 1
+    assert "it is far away" in out
 
 
 def test_a_backend_that_computes_nothing_is_found_wrong() -> None:
