@@ -1,7 +1,7 @@
 """Every benchmark once, in one process, so that none rots: `python -m benchmarks.once`, or with parts of names.
 
 asv gives each method and each parameter a process and a setup of its own, which is right for figures, and ten minutes
-where none is wanted. A benchmark that says NotImplementedError, asv's word for it, is left out and named.
+where none is wanted. A benchmark whose setup says NotImplementedError, asv's word for it, is left out and named.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ def run(label: str, found: type[Any]) -> tuple[int, list[str]]:
         it, named = found(), f"{label}{list(values)}"
         try:
             getattr(it, "setup", lambda *_: None)(*values)
-            for method in (m for m in dir(it) if m.startswith(KINDS)):
-                getattr(it, method)(*values)
-                ran += 1
         except NotImplementedError as e:
             left_out.append(f"{named}: {e}")
+            continue
+        for method in (m for m in dir(it) if m.startswith(KINDS)):
+            getattr(it, method)(*values)
+            ran += 1
         getattr(it, "teardown", lambda *_: None)(*values)
     return ran, left_out
 

@@ -25,7 +25,7 @@ class Cut:
 
     lanes: int  # of a vector
     rows: int  # of a panel
-    strip: int  # columns of one
+    strip: int  # columns of a strip
     most: int  # panels of a part
     share: int  # a group takes this part of the work that is left in a turn
 

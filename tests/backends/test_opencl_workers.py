@@ -26,7 +26,7 @@ print(json.dumps([sorted(os.sched_getaffinity(int(task))) for task in os.listdir
 
 def where_threads_run(*args: str, **env: str) -> list[list[int]]:
     """Of a process that has looked for devices: the processors that each of its threads may use."""
-    free = {k: v for k, v in os.environ.items() if k != workers.PINNED}
+    free = {k: v for k, v in os.environ.items() if k not in (workers.PINNED, workers.OURS)}
     made = subprocess.run(
         [sys.executable, "-c", CODE, *args], env=free | env, capture_output=True, text=True, check=True
     )
@@ -48,14 +48,16 @@ def test_each_thread_has_a_processor() -> None:
 @LINUX
 @pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 def test_a_process_stays_where_it_was_put() -> None:
+    """Though the one that started it has all processors, and its variables."""
     last = max(os.sched_getaffinity(0))
-    assert all(allowed == [last] for allowed in where_threads_run(str(last)))
+    for inherited in ({}, {workers.PINNED: "1", workers.OURS: "1"}):
+        assert all(allowed == [last] for allowed in where_threads_run(str(last), **inherited))
 
 
 @LINUX
 def test_who_wants_otherwise_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     def pinned(allowed: set[int], **env: str) -> str | None:
-        for name in (workers.PINNED, *workers.FEWER):
+        for name in (workers.PINNED, workers.OURS, *workers.FEWER):
             monkeypatch.setenv(name, "")  # so that it is put back
             monkeypatch.delenv(name)
         for name, value in env.items():
