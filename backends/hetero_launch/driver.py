@@ -27,6 +27,7 @@ class Style:
     crowd: int = 1  # items that a group has at least, where the kernel does not say how many
     double_bytes: int = 0  # a vector of elements of eight bytes, where it is shorter
     local_bytes: int = 1 << 15  # of local memory that a group may use: what every device has at the least
+    together: int = 16  # small launches of one kernel that are handed over as one; 1: each by itself
 
     def lanes(self, widest: int) -> int:
         """Lanes of a kernel whose widest element has `widest` bytes; W of portable.h."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from hetero.dim import concrete
-from hetero.errors import DeviceError
+from hetero.errors import DeviceError, HeteroError
 from hetero.graph.ir import Graph
-from hetero_launch.driver import Bound, Mems, Place, Run
+from hetero_launch.driver import Bound, Driver, Mems, Place, Run
+from hetero_launch.held import Held
 from hetero_launch.memory import Block, size_class
 from hetero_launch.plan import Copy, Hosted, Launch, Mapped, Plan, Storage, lifetimes, share
 
@@ -38,8 +40,8 @@ class LaunchExecutable:
         self._blocks: list[Block | None] = [known.get(n) for n in range(len(plan.sizes))]
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
         self._steps = self._prepared(plan)
-        one = len(plan.steps) == 1 and isinstance(plan.steps[0], Launch) and not self._slots and outputs == made
-        self.direct = self._straight(plan.steps[0]) if one and len(made) == 1 else None
+        one = plan.steps[0] if len(plan.steps) == 1 and not self._slots and len(made) == 1 and outputs == made else None
+        self.direct = self._straight(one) if isinstance(one, Launch) else None
         self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
 
     def __call__(self, *inputs: Block) -> tuple[Block, ...]:
@@ -48,6 +50,7 @@ class LaunchExecutable:
         for number, block in zip(self._inputs, inputs, strict=True):
             blocks[number], mems[number] = block, block.mem
         with runtime.lock:
+            runtime.hand_over()
             try:
                 for number, nbytes in self._made:
                     blocks[number] = block = runtime.pool.take(nbytes)
@@ -60,52 +63,41 @@ class LaunchExecutable:
             try:
                 for step in self._steps:
                     step(mems)
-            except runtime.driver.failure as e:
+            except runtime.failure as e:
                 raise runtime.failed(e) from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
 
-    def _straight(self, step: Any) -> Callable[..., Block]:
+    def _straight(self, step: Launch) -> Callable[..., Block]:
         """A graph of one kernel and one output as one call: blocks in, a block out."""
         bound, later = self._bound(step)
-        bind, launch, failure = bound.bind, bound.launch, self._runtime.driver.failure
+        runtime = self._runtime
         ((result, nbytes),) = self._made
-        places = [(p, self._inputs.index(n)) for p, n in later if n != result]
-        (to,) = (p for p, n in later if n == result)
-        size, pool, lock = size_class(nbytes), self._runtime.pool, self._runtime.lock
-        take = pool.take_class
+        size = size_class(nbytes)
+        places = [(p, -1 if n == result else self._inputs.index(n)) for p, n in later]
+        if step.together is not None and len(later) == sum(isinstance(a, Storage) for a in step.arguments):
+            build = partial(_together, runtime.driver, step, len(later))
+            return Held(runtime, bound, places, build, size, self._failed).call
+        bind, launch, pool, lock = bound.bind, bound.launch, runtime.pool, runtime.lock
+        take, failure = pool.take_class, (DeviceError, *runtime.failure)
 
-        def failed(error: Exception) -> Exception:
-            return self._full(error) if isinstance(error, DeviceError) else self._runtime.failed(error)
-
-        def any_number(*blocks: Block) -> Block:
+        def straight(*blocks: Block) -> Block:
             with lock, pool.lock:
                 try:
+                    if runtime.held is not None:
+                        runtime.hand_over()
                     out = take(size)
-                    for position, k in places:
-                        bind(position, blocks[k].mem)
-                    bind(to, out.mem)
+                    row = (*blocks, out)
+                    for position, which in places:
+                        bind(position, row[which].mem)
                     launch()
-                except (DeviceError, *failure) as e:
-                    raise failed(e) from e
+                except failure as e:
+                    raise self._failed(e) from e
             return out
 
-        if len(places) != 2:
-            return any_number
-        (first, _), (second, _) = sorted(places, key=lambda place: place[1])
+        return straight
 
-        def two(a: Block, b: Block) -> Block:  # the same without a loop: what operators meet
-            with lock, pool.lock:
-                try:
-                    out = take(size)
-                    bind(first, a.mem)
-                    bind(second, b.mem)
-                    bind(to, out.mem)
-                    launch()
-                except (DeviceError, *failure) as e:
-                    raise failed(e) from e
-            return out
-
-        return two if len(self._inputs) == 2 else any_number
+    def _failed(self, error: Exception) -> HeteroError:
+        return self._full(error) if isinstance(error, DeviceError) else self._runtime.failed(error)
 
     def _full(self, error: DeviceError) -> DeviceError:
         """The error with what the graph wants to hold at once, the largest first, by the nodes that make it."""
@@ -189,3 +181,14 @@ class LaunchExecutable:
             for k, (storage, type) in enumerate(zip((*step.reads, *step.writes), step.types, strict=True))
         ]
         return self._runtime.driver.arrays(step.call, places)
+
+
+def _together(driver: Driver, step: Launch, memories: int) -> Bound:
+    """The kernel for several launches of `step` that touch as many memories each; its numbers are set."""
+    assert step.together is not None
+    one = step.together()
+    kernel = driver.kernel(one.text, one.kernel, one.size, one.group)
+    numbers = [a for a in step.arguments if not isinstance(a, Storage)]
+    for position, number in enumerate(numbers, driver.style.together * memories):
+        kernel.bind(position, number)
+    return kernel

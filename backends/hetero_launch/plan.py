@@ -29,6 +29,19 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """A kernel that does the work of several launches of another, on memory of their own.
+
+    Its arguments are the storages of each, in that one's order, then that one's scalars.
+    """
+
+    text: str
+    kernel: str
+    size: Size
+    group: Size
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One kernel over a grid. `arguments` are storages and NumPy scalars in the kernel's order."""
 
@@ -39,6 +52,7 @@ class Launch:
     arguments: tuple[Any, ...]
     reads: tuple[Storage, ...]
     writes: tuple[Storage, ...]
+    together: Callable[[], Together] | None = None  # `Style.together` such launches, each too small to go alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +187,7 @@ class Plan:
         writes: Sequence[Storage],
         numbers: Sequence[Any] = (),
         exact: bool = False,
+        together: Callable[[], Together] | None = None,
     ) -> None:
         """A kernel whose arguments are `reads` (scalars may stand among them), `writes`, `numbers`; none of nothing.
 
@@ -182,9 +197,14 @@ class Plan:
             return
         if not exact:
             group = self.style.group(size, group)
-        whole = tuple(-(-n // g) * g for n, g in zip(size, group, strict=True))
-        used = tuple(r for r in reads if isinstance(r, Storage))
-        self.steps.append(Launch(text, kernel, whole, group, (*reads, *writes, *numbers), used, tuple(writes)))
+        used, arguments = tuple(r for r in reads if isinstance(r, Storage)), (*reads, *writes, *numbers)
+        launch = Launch(text, kernel, whole(size, group), group, arguments, used, tuple(writes), together)
+        self.steps.append(launch)
+
+
+def whole(size: Size, group: Size) -> Size:
+    """`size` rounded up to whole groups."""
+    return tuple(-(-n // g) * g for n, g in zip(size, group, strict=True))
 
 
 def index_type(elements: int) -> tuple[str, type[np.signedinteger[Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -15,11 +16,14 @@ from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero_kernels import Input, Region, Step
-from hetero_launch.plan import Plan, Storage, index_type, scalars
+from hetero_launch.driver import Style
+from hetero_launch.plan import Plan, Storage, Together, index_type, scalars, whole
 
 Ints = tuple[int, ...]
 NARROW = 8  # lanes of a vector that is worth its place even where it overhangs
 FLAT_GROUP = 256
+SMALL = 1 << 12  # elements that are computed sooner than a kernel is handed over
+FEW = 4  # arguments of a kernel that may have them many times over
 ROW_GROUP = 16
 ROW_BYTES = 1 << 15  # a row that the nearest cache holds beside the next one
 STREAM_BYTES = 1 << 24  # outputs larger than what the last cache keeps are stored past it
@@ -125,8 +129,11 @@ def lower_region(
     while lanes > NARROW and not flat and grid.columns % lanes and not kernels.takes_long(region):
         lanes //= 2  # rows then begin at whole vectors
     stream = elements * widest > STREAM_BYTES and (flat or grid.columns % lanes == 0)
+    together = None
     if flat:
         text = kernels.flat(region, lanes=lanes, index=index, stream=stream)
+        if elements <= SMALL and len(sources) + len(outputs) <= FEW and plan.style.together > 1:
+            together = partial(_together, plan.style, region, lanes, elements)
         size, group, numbers = (-(-elements // lanes),), (FLAT_GROUP,), scalars([elements], kind)
     else:
         count = prod(grid.outer)
@@ -144,7 +151,19 @@ def lower_region(
             vectors = -(-grid.columns // lanes)
             size, group = (vectors, count), ((64, 1) if vectors >= 32 else (4, 32))
     exact = rows and plan.style.team > 1
-    plan.launch(text, "hetero_region", size, group, reads=sources, writes=outputs, numbers=numbers, exact=exact)
+    plan.launch(
+        text, "hetero_region", size, group, reads=sources, writes=outputs, numbers=numbers, exact=exact,
+        together=together,
+    )  # fmt: skip
+
+
+def _together(style: Style, region: Region, lanes: int, elements: int) -> Together:
+    """The kernel for several such regions at once."""
+    items = -(-elements // lanes)
+    size = (items, style.together)
+    group = style.group(size, (min(items, FLAT_GROUP), 1))
+    text = kernels.together(region, lanes=lanes, times=style.together)
+    return Together(text, "hetero_together", whole(size, group), group)
 
 
 def _inputs(sources: list[Any], dtypes: list[str], grid: Grid) -> tuple[list[Input], list[int]]:

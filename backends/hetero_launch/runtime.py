@@ -9,6 +9,7 @@ import numpy as np
 from hetero.errors import AxisError, DeviceError
 from hetero.op import Array, TensorType
 from hetero_launch.driver import Driver, Style
+from hetero_launch.held import Held
 from hetero_launch.memory import Block, Pool
 
 
@@ -16,8 +17,9 @@ class Runtime:
     """What lowering and running need of a device."""
 
     def __init__(self, driver: Driver) -> None:
-        self.driver = driver
-        self.lock = driver.lock
+        self._driver = driver
+        self.lock, self.failure = driver.lock, driver.failure
+        self.held: Held | None = None  # launches that the driver has not been given yet
         self.pool = self.incoming = Pool(driver.allocate, driver.failure, driver.keep_bytes, address=driver.address)
         if driver.keep_incoming_bytes:
             self.incoming = Pool(
@@ -29,8 +31,25 @@ class Runtime:
         self.labels: list[str] = []  # who may set the flag, by number
 
     @property
+    def driver(self) -> Driver:
+        """For commands of one's own: what was held back is handed over before, so that all run in order."""
+        if self.held is not None:
+            self.hand_over()
+        return self._driver
+
+    def hand_over(self) -> None:
+        """Give the driver the launches that were held back."""
+        with self.lock:
+            held, self.held = self.held, None
+            if held is not None:
+                try:
+                    held.hand_over()
+                except self.failure as e:
+                    raise self.failed(e) from e
+
+    @property
     def style(self) -> Style:
-        return self.driver.style
+        return self._driver.style
 
     def upload(self, array: Array) -> Block:
         """A block with a copy of `array`."""
@@ -88,10 +107,10 @@ class Runtime:
 
     def failed(self, error: Exception) -> DeviceError:
         """What the vendor's library raised, as an error of ours."""
-        return DeviceError(f"{self.driver.name} failed: {error}", hint="hetero doctor")
+        return DeviceError(f"{self._driver.name} failed: {error}", hint="hetero doctor")
 
     def _guarded(self, call: Any, *args: Any) -> Any:
         try:
             return call(*args)
-        except self.driver.failure as e:
+        except self.failure as e:
             raise self.failed(e) from e

@@ -1,20 +1,62 @@
 """Writes one kernel for a region of a graph: elementwise ops, and reductions along rows, in one pass over memory.
 
 flat       every input as long as the region, or one number; the kernel sees no shape
+together   several flat regions at once, each with memory of its own
 broadcast  inputs stretched to the region, a grid of (rows, columns); rank and strides are arguments, not text
 rows       as broadcast, with sums, products, maxima and minima of whole rows
 """
 
 from __future__ import annotations
 
-from hetero_kernels.parts import bases, compute, defines, grid, kernel, load, store, store_one, store_some
+from hetero_kernels.parts import (
+    bases,
+    compute,
+    defines,
+    grid,
+    kernel,
+    load,
+    program,
+    reads,
+    store,
+    store_one,
+    store_some,
+    writes,
+)  # fmt: skip
 from hetero_kernels.region import Region
 from hetero_kernels.sweeps import parked, sweeps
 
 
 def flat(region: Region, *, lanes: int, index: str = "i32", stream: bool = False) -> str:
     """Arguments: inputs in order, outputs, the number of elements. One item for each `lanes` elements."""
-    body = [
+    return kernel(region, defines(lanes, index, stream), ["const INDEX count"], _flat(region))
+
+
+def together(region: Region, *, lanes: int, times: int) -> str:
+    """`times` calls of the flat kernel on as many elements each.
+
+    Arguments: of each call its inputs in memory and its outputs; then the inputs that are numbers, and the number of
+    elements, which they share. Launch: (items of one call, times).
+    """
+    given, made, count = reads(region), writes(region), "const INDEX count"
+    numbers = [g for i, g in enumerate(given) if region.inputs[i].row == "argument"]
+    own = [a for a in (*given, *made) if a not in numbers]
+    names = [a.split()[-1].lstrip("*") for a in (*given, *made, count)]
+    shared = {a.split()[-1] for a in (*numbers, count)}
+    cases = [
+        f"    case {call}: one({', '.join(n if n in shared else f'{n}_{call}' for n in names)}); break;"
+        for call in range(times)
+    ]
+    arguments = [f"{a}_{call}" for call in range(times) for a in own]
+    lines = [
+        f"INLINE void one({', '.join([*given, *made, count])})", "{", *_flat(region), "}", "",
+        f"KERNEL hetero_together({', '.join([*arguments, *numbers, count])})", "{",
+        "    switch (GLOBAL_ID(1)) {", *cases, "    }", "}",
+    ]  # fmt: skip
+    return program(region, defines(lanes, "i32", stream=False), lines)
+
+
+def _flat(region: Region) -> list[str]:
+    return [
         "    const INDEX at = GLOBAL_ID(0) * W;",
         "    if (at >= count)",
         "        return;",
@@ -22,7 +64,6 @@ def flat(region: Region, *, lanes: int, index: str = "i32", stream: bool = False
         *(f"    {compute(region, n)}" for n in range(len(region.steps))),
         *(f"    {store(region, k, value, 'at')}" for k, value in enumerate(region.outputs)),
     ]
-    return kernel(region, defines(lanes, index, stream), ["const INDEX count"], body)
 
 
 def broadcast(region: Region, *, lanes: int, index: str = "i32", stream: bool = False) -> str:

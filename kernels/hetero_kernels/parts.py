@@ -12,18 +12,31 @@ def defines(lanes: int, index: str, stream: bool, team: int = 1) -> dict[str, st
 
 
 def kernel(region: Region, defines: dict[str, str | int], sizes: list[str], body: list[str]) -> str:
-    reads = [
+    arguments = ", ".join([*reads(region), *writes(region), *sizes])
+    return program(region, defines, [f"KERNEL hetero_region({arguments})", "{", *body, "}"])
+
+
+def program(region: Region, defines: dict[str, str | int], lines: list[str]) -> str:
+    """`lines` behind the functions that the region calls."""
+    computed = {STORED[region.dtype(i)][1] for i in range(len(region.inputs) + len(region.steps))}
+    functions = ["arithmetic", "math_f32", *(["math_f64"] if "f64" in computed else [])]
+    head = prelude(defines | ({"HAS_F64": 1} if "f64" in computed else {}), functions=tuple(functions))
+    return "\n".join([head, *groups(region), *lines, ""])
+
+
+def reads(region: Region) -> list[str]:
+    """The inputs as arguments."""
+    return [
         f"const {STORED[given.dtype][1]} in{i}"
         if given.row == "argument"
         else f"GLOBAL const {STORED[given.dtype][0]} *in{i}"
         for i, given in enumerate(region.inputs)
     ]
-    writes = [f"GLOBAL {STORED[region.dtype(value)][0]} *out{k}" for k, value in enumerate(region.outputs)]
-    computed = {STORED[region.dtype(i)][1] for i in range(len(region.inputs) + len(region.steps))}
-    functions = ["arithmetic", "math_f32", *(["math_f64"] if "f64" in computed else [])]
-    head = prelude(defines | ({"HAS_F64": 1} if "f64" in computed else {}), functions=tuple(functions))
-    arguments = ", ".join([*reads, *writes, *sizes])
-    return "\n".join([head, *groups(region), f"KERNEL hetero_region({arguments})", "{", *body, "}", ""])
+
+
+def writes(region: Region) -> list[str]:
+    """The outputs as arguments."""
+    return [f"GLOBAL {STORED[region.dtype(value)][0]} *out{k}" for k, value in enumerate(region.outputs)]
 
 
 def groups(region: Region) -> list[str]:

@@ -21,7 +21,7 @@ REQUIRED = os.environ.get("HETERO_REQUIRE_OCLGRIND") == "1"
 JOBS = [(g, s) for g in GROUPS for s in ("processor", "accelerator")] + [
     (g, "library") for g in ("windows", "products")
 ]
-FORMS = {"flat", "broadcast", "rows", "spiking"}  # of generated kernels
+FORMS = {"flat", "together", "broadcast", "rows", "spiking"}  # of generated kernels
 FAULTS = {
     "past-the-end": "Invalid write of size 4",
     "race": "data race at local memory",

@@ -24,7 +24,7 @@ from hetero.testing.graphs import random_graph
 from hetero.testing.spiking_delays import delayed_integers, delayed_network
 from hetero.testing.spiking_float import RULES, random_network
 from hetero_kernels.templates import STORED
-from hetero_launch import matmul_panels, reduction
+from hetero_launch import held, matmul_panels, reduction
 
 assert hetero.ops
 
@@ -92,6 +92,21 @@ def regions(backend: Backend, device: Device) -> Iterator[Case]:
             yield rows(shape, name)
     for seed in range(12):
         yield random_graph(seed, dtype=dt.of(("float32", "float64")[seed % 2]))
+
+
+def together(backend: Backend, device: Device) -> Iterator[Case]:
+    """Enough like launches that they go over as one; sizes of less than a vector, and of some and a part."""
+    held.SOON = 1
+    for name in ("float32", "int16", "float64"):
+        for n in (1, 5, 67):
+            x, y = values((n,), name), values((n,), name)[::-1]
+            for graph, arrays in (one("add", x, y), one("negative", x), one("where", y > 1, x, y)):
+                executable = backend.compile(graph, device)
+                there = [backend.from_host(np.ascontiguousarray(a), device) for a in arrays]
+                made = [executable.direct(*there) for _ in range(18)]  # type: ignore[attr-defined]  # pyright: ignore
+                (want,), (type,) = graph.evaluate(*arrays), graph.output_types.values()
+                assert all(np.array_equal(backend.to_host(m, type, device), want) for m in made)
+                yield graph, arrays
 
 
 def rows(shape: tuple[int, ...], name: str) -> Case:
@@ -242,5 +257,5 @@ def loop(net: Any, batch: int | None) -> Case:
 
 GROUPS: dict[str, Callable[[Backend, Device], Iterator[Case]]] = {
     f.__name__: f
-    for f in (elementwise, regions, reductions, orders, moving, indexing, products, windows, spiking, slices)
+    for f in (elementwise, regions, together, reductions, orders, moving, indexing, products, windows, spiking, slices)
 }
