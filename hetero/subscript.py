@@ -40,7 +40,8 @@ def is_tensor(item: Any) -> bool:
 
 
 def spell_out(key: Any, rank: int) -> list[Any]:
-    """The key as one list in which `...` stands for the right number of full slices."""
+    """The key as one list in which `...` stands for the right number of full slices; it stays where that is none, since
+    it parts the indices beside it all the same."""
     items = list(key) if isinstance(key, tuple) else [key]  # pyright: ignore[reportUnknownArgumentType]
     used = sum(_axes_of(item) for item in items)
     if used > rank:
@@ -49,7 +50,7 @@ def spell_out(key: Any, rank: int) -> list[Any]:
     if len(dots) > 1:
         raise AxisError("a key holds one `...` at most")
     at = dots[0] if dots else len(items)
-    return items[:at] + [slice(None)] * (rank - used) + items[at + 1 :]
+    return items[:at] + ([slice(None)] * (rank - used) or items[at : at + 1]) + items[at + 1 :]
 
 
 def _axes_of(item: Any) -> int:
@@ -86,6 +87,8 @@ def _plan(emit: Emit, shape: Shape, items: list[Any]) -> _Plan:
     plan = _Plan()
     for position, item in enumerate(items):
         axis = len(plan.starts)
+        if item is Ellipsis:
+            continue
         if item is None:
             plan.shape.append(1)
         elif isinstance(item, bool | np.bool_):

@@ -100,7 +100,7 @@ def test_setting_gives_what_numpy_gives(data: st.DataObject, shape: tuple[int, .
     [
         (0,), (slice(1, None), None), (..., 1), (slice(None, None, -2),), (np.array([2, 0]),),
         (np.array([[1], [2]]), slice(None), np.array([0, 3])), (0, slice(None), np.array([0, 3])),
-        (slice(None), np.array([1]), np.array([0, 3])),
+        (slice(None), np.array([1]), np.array([0, 3])), (None, np.array([2, 0]), ..., 1, 3),
     ],
 )  # fmt: skip
 def test_a_trace_picks_and_sets_the_same(key: tuple[Any, ...]) -> None:
