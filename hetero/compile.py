@@ -18,8 +18,7 @@ from hetero.errors import BackendError, DeviceError, KernelError, ShapeError
 from hetero.graph.build import Builder, Ref, extract, rewrite
 from hetero.graph.check import absurd_sizes
 from hetero.graph.ir import Graph, Node
-from hetero.graph.passes import optimize
-from hetero.graph.passes.decompose import decompose
+from hetero.graph.passes import primitive
 from hetero.op import Array, Types
 from hetero.spi import Backend, Buffer, Device, Executable, Missing, unsupported
 from hetero.transfer import move
@@ -198,7 +197,9 @@ def lower(graph: Graph, backend: Backend, device: Device) -> Graph:
     def whole(node: Node, types: Types, outs: Types) -> bool:
         return bool(backend.support(node, types, outs, device))
 
-    lowered = optimize(decompose(optimize(graph), whole))
+    lowered = primitive(graph, whole)
+    if not any(isinstance(v, Graph) for n in lowered.nodes for v in n.attrs.values()):
+        return lowered
     return rewrite(lowered, partial(_lower_bodies, backend, device))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -211,8 +211,11 @@ def _empty(plan: Plan, node: Node, body: Graph, full: Ints) -> None:
     assert all(body.types[p.value].size == 0 for p in body.outputs)
 
 
-def refusal(node: Node, types: Types) -> str:
+def refusal(node: Node, types: Types, outs: Types) -> str:
     """Why no kernel can be written for the node, or nothing."""
+    if node.op.name != "fused":
+        (out,) = outs
+        return _unwritten(node.op.name, tuple(t.dtype.name for t in types), out.dtype.name)
     body, pattern = body_of(node, types)
     columns = None
     if pattern == "rows":
@@ -220,3 +223,10 @@ def refusal(node: Node, types: Types) -> str:
     steps, _ = steps_of(body, columns)
     names = [body.types[p.value].dtype.name for p in body.inputs] + [a.dtype.name for a in body.constants.values()]
     return kernels.missing(Region(tuple(Input(n) for n in names), steps, ()))
+
+
+@cache
+def _unwritten(op: str, dtypes: tuple[str, ...], out: str) -> str:
+    """Why no kernel can be written for an op by itself, or nothing."""
+    step = Step(op, tuple(range(len(dtypes))), out)
+    return kernels.missing(Region(tuple(Input(n) for n in dtypes), (step,), ()))

@@ -36,7 +36,7 @@ class Rule:
 
 
 ANY = frozenset({*STORED, "complex64", "complex128"})  # for ops that only move elements
-_ELEMENTWISE = Rule(regions.lower, lambda node, types, outs: regions.refusal(node, types))
+_ELEMENTWISE = Rule(regions.lower, regions.refusal)
 
 
 def _scan(plan: Plan, node: Node) -> None:

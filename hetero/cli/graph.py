@@ -22,8 +22,7 @@ from hetero.cli.common import (
     print_json,
 )
 from hetero.graph.ir import Graph
-from hetero.graph.passes import optimize
-from hetero.graph.passes.decompose import decompose, nothing_whole
+from hetero.graph.passes import primitive
 from hetero.graph.passes.fuse import fuse
 
 
@@ -53,7 +52,7 @@ def graph(
     if size:
         shown = shown.specialize(parse_sizes(size))
     if stage is not Stage.imported:
-        shown = optimize(decompose(optimize(shown), nothing_whole))
+        shown = primitive(shown)
     if stage is Stage.fused:
         shown = fuse(shown)
     if json:

@@ -188,14 +188,13 @@ class Graph:
 
         A backend may need scratch beside it; `Executable.peak_bytes` has that too.
         """
-        from hetero.graph.passes import optimize
-        from hetero.graph.passes.decompose import decompose, nothing_whole
+        from hetero.graph.passes import primitive
         from hetero.graph.passes.fuse import fuse
         from hetero.graph.passes.memory import plan_memory
 
         if not self.static:
             raise ShapeError(f"{self.name} has open shapes, so its memory is not known", hint=SPECIALIZE)
-        return plan_memory(fuse(optimize(decompose(optimize(self), nothing_whole)))).peak_bytes
+        return plan_memory(fuse(primitive(self))).peak_bytes
 
     def evaluate(self, *arrays: Array) -> tuple[Array, ...]:
         """The outputs, by the reference of each op, in NumPy: the oracle of every backend."""

@@ -14,8 +14,7 @@ import numpy as np
 from hetero import registry
 from hetero.errors import BackendError, GraphError, PlanError
 from hetero.graph.ir import Graph, Node
-from hetero.graph.passes import optimize
-from hetero.graph.passes.decompose import decompose
+from hetero.graph.passes import primitive
 from hetero.graph.passes.fuse import groups
 from hetero.op import Types
 from hetero.profile.quantity import Quantity
@@ -80,7 +79,7 @@ def planned_graph(graph: Graph) -> Graph:
         raise GraphError(
             f"{graph.name} cannot be planned: {why}", hint="give its dimensions values: sizes={'batch': 1}"
         )
-    return optimize(decompose(optimize(graph), _stays))
+    return primitive(graph, _stays)
 
 
 def _stays(node: Node, types: Types, outs: Types) -> bool:

@@ -10,12 +10,17 @@ from hetero.op import Types
 
 
 def decompose(graph: Graph, whole: Callable[[Node, Types, Types], bool]) -> Graph:
-    """Every composite node that `whole` refuses, replaced, again and again until none is left."""
+    """Every composite node that `whole` refuses, replaced, again and again until none is left; the graph itself where
+    none is refused."""
+    composite = (n for n in graph.nodes if n.op.decompose is not None)
+    refused = {id(n) for n in composite if not whole(n, graph.in_types(n), graph.out_types(n))}
+    if not refused:
+        return graph
 
     def rule(builder: Builder, node: Node, refs: tuple[Ref, ...]) -> Sequence[Ref] | None:
-        types = tuple(r.type for r in refs)
-        if node.op.decompose is None or whole(node, types, node.op.infer_types(types, node.attrs)):
+        if id(node) not in refused or node.op.decompose is None:
             return None
+        types = tuple(r.type for r in refs)
         inner = Builder(track=False)
         inputs = [inner.input(f"i{k}", t) for k, t in enumerate(types)]
         with inner.at(node.where, node.name):
