@@ -37,7 +37,12 @@ EXTENDED = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "floa
             "int4", "uint4", "int2", "uint2", "float4_e2m1fn")  # fmt: skip
 _BY_NAME: dict[str, DType] = {d.name: d for d in (*STANDARD, float16)}
 
-_NAME_OF: dict[DType, str] = {d: n for n, d in _BY_NAME.items()}  # `dtype.name` is slow
+_NAME_OF: dict[DType, str] = {d: n for n, d in _BY_NAME.items()}
+
+
+def name_of(dtype: DType) -> str:
+    """`dtype.name`, which NumPy makes anew each time."""
+    return _NAME_OF.get(dtype) or dtype.name
 
 
 def of(name: str | DType | type[Any]) -> DType:
@@ -57,7 +62,7 @@ def of(name: str | DType | type[Any]) -> DType:
 
 def check(dtype: DType) -> DType:
     """`dtype` itself, if it is one that tensors can have (strings, objects and dates are not)."""
-    known = _BY_NAME.get(_NAME_OF.get(dtype) or dtype.name)
+    known = _BY_NAME.get(name_of(dtype))
     if known is not None:
         return known  # native byte order
     if dtype.name in EXTENDED:

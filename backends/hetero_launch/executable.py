@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -39,9 +39,13 @@ class LaunchExecutable:
         self.peak_bytes = sum(self._slots) + sum(n for _, n in self._made)
         self._blocks: list[Block | None] = [known.get(n) for n in range(len(plan.sizes))]
         self._mems: list[Any] = [b.mem if b else None for b in self._blocks]
-        self._steps = self._prepared(plan)
+        self.direct: Callable[..., Block] | None = None
         one = plan.steps[0] if len(plan.steps) == 1 and not self._slots and len(made) == 1 and outputs == made else None
-        self.direct = self._straight(one) if isinstance(one, Launch) else None
+        if isinstance(one, Launch):
+            bound = self._bound(one)
+            self._steps, self.direct = [_run(*bound)], self._straight(one, *bound)
+        else:
+            self._steps = self._prepared(plan)
         self.kernels = sum(isinstance(step, Launch) for step in plan.steps)
 
     def __call__(self, *inputs: Block) -> tuple[Block, ...]:
@@ -67,9 +71,8 @@ class LaunchExecutable:
                 raise runtime.failed(e) from e
         return tuple(blocks[n] for n in self._outputs)  # pyright: ignore[reportReturnType]
 
-    def _straight(self, step: Launch) -> Callable[..., Block]:
+    def _straight(self, step: Launch, bound: Bound, later: Sequence[tuple[int, int]]) -> Callable[..., Block]:
         """A graph of one kernel and one output as one call: blocks in, a block out."""
-        bound, later = self._bound(step)
         runtime = self._runtime
         ((result, nbytes),) = self._made
         size = size_class(nbytes)
@@ -127,7 +130,7 @@ class LaunchExecutable:
 
     def _prepare(self, step: Launch | Copy | Mapped | Hosted) -> Run:
         if isinstance(step, Launch):
-            return self._kernel(step)
+            return _run(*self._bound(step))
         if isinstance(step, Copy):
             return self._copy(step)
         return self._hosted(step) if isinstance(step, Hosted) else self._mapped(step)
@@ -137,18 +140,6 @@ class LaunchExecutable:
 
         def run(mems: Mems) -> None:
             step.call(self._runtime, [mems[s.number] for s in step.reads], [mems[s.number] for s in step.writes])
-
-        return run
-
-    def _kernel(self, step: Launch) -> Run:
-        """Other memory than constants is set at each call."""
-        kernel, later = self._bound(step)
-        bind, launch = kernel.bind, kernel.launch
-
-        def run(mems: Mems) -> None:
-            for position, number in later:
-                bind(position, mems[number])
-            launch()
 
         return run
 
@@ -181,6 +172,18 @@ class LaunchExecutable:
             for k, (storage, type) in enumerate(zip((*step.reads, *step.writes), step.types, strict=True))
         ]
         return self._runtime.driver.arrays(step.call, places)
+
+
+def _run(kernel: Bound, later: Sequence[tuple[int, int]]) -> Run:
+    """A kernel as a step: the memory at `later`, (position, storage), is set at each call."""
+    bind, launch = kernel.bind, kernel.launch
+
+    def run(mems: Mems) -> None:
+        for position, number in later:
+            bind(position, mems[number])
+        launch()
+
+    return run
 
 
 def _together(driver: Driver, step: Launch, memories: int) -> Bound:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import hetero_kernels as kernels
+from hetero import dtype as dt
 from hetero.dim import broadcast, concrete
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph, Node
@@ -92,7 +93,7 @@ def steps_of(body: Graph, columns: int | None) -> tuple[tuple[Step, ...], dict[i
         shape = concrete(type.known)
         wide = columns is None or (bool(shape) and shape[-1] == columns)
         number[out] = len(order) + len(steps)
-        steps.append(Step(node.op.name, tuple(number[i] for i in node.inputs), type.dtype.name, wide))
+        steps.append(Step(node.op.name, tuple(number[i] for i in node.inputs), dt.name_of(type.dtype), wide))
     return tuple(steps), number
 
 
@@ -116,7 +117,7 @@ def lower_region(
     plan: Plan, body: Graph, rows: bool, full: Ints, sources: list[Any], shapes: list[Ints], outputs: list[Storage]
 ) -> None:
     steps, number = steps_of(body, full[-1] if rows else None)
-    dtypes = [body.types[p.value].dtype.name for p in body.inputs] + [a.dtype.name for a in body.constants.values()]
+    dtypes = _dtypes(body)
     outs = tuple(number[p.value] for p in body.outputs)
     elements = prod(full)
     index, kind = index_type(elements)
@@ -166,6 +167,12 @@ def _together(style: Style, region: Region, lanes: int, elements: int) -> Togeth
     return Together(text, "hetero_together", whole(size, group), group)
 
 
+def _dtypes(body: Graph) -> list[str]:
+    """Of what a kernel for the body reads: its inputs, then its constants."""
+    return [dt.name_of(d) for d in (*(body.types[p.value].dtype for p in body.inputs),
+                                    *(a.dtype for a in body.constants.values()))]  # fmt: skip
+
+
 def _inputs(sources: list[Any], dtypes: list[str], grid: Grid) -> tuple[list[Input], list[int]]:
     """How the kernel finds each input's row, and the inputs whose strides it must be told."""
     inputs: list[Input] = []
@@ -198,7 +205,7 @@ _SCALARS: dict[str, Any] = {"float16": np.float32, "bfloat16": np.float32, "bool
 
 def argument(array: Any) -> Any:
     """A constant of one element as the number that the kernel is given."""
-    return _SCALARS.get(array.dtype.name, array.dtype.type)(array.reshape(()).item())
+    return _SCALARS.get(dt.name_of(array.dtype), array.dtype.type)(array.reshape(()).item())
 
 
 def source(plan: Plan, array: Any) -> Any:
@@ -215,18 +222,17 @@ def refusal(node: Node, types: Types, outs: Types) -> str:
     """Why no kernel can be written for the node, or nothing."""
     if node.op.name != "fused":
         (out,) = outs
-        return _unwritten(node.op.name, tuple(t.dtype.name for t in types), out.dtype.name)
+        return _unwritten(node.op.name, tuple(dt.name_of(t.dtype) for t in types), dt.name_of(out.dtype))
     body, pattern = body_of(node, types)
     columns = None
     if pattern == "rows":
         columns = concrete(broadcast(*(body.types[i].known for n in body.nodes for i in n.inputs)))[-1]
     steps, _ = steps_of(body, columns)
-    names = [body.types[p.value].dtype.name for p in body.inputs] + [a.dtype.name for a in body.constants.values()]
-    return kernels.missing(Region(tuple(Input(n) for n in names), steps, ()))
+    return kernels.missing(Region(tuple(map(Input, _dtypes(body))), steps, ()))
 
 
 @cache
 def _unwritten(op: str, dtypes: tuple[str, ...], out: str) -> str:
     """Why no kernel can be written for an op by itself, or nothing."""
     step = Step(op, tuple(range(len(dtypes))), out)
-    return kernels.missing(Region(tuple(Input(n) for n in dtypes), (step,), ()))
+    return kernels.missing(Region(tuple(map(Input, dtypes)), (step,), ()))

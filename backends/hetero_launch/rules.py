@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hetero import dtype as dt
 from hetero.graph.ir import Graph, Node
 from hetero.op import Types
 from hetero.spi import YES, Device, Support
@@ -106,7 +107,7 @@ def support(node: Node, types: Types, outs: Types, device: Device) -> Support:
     if rule is None:
         said = "is run as its parts" if node.op.composite else "has no kernel"
         return Support(False, f"{node.op.name} {said}")
-    names = dict.fromkeys(t.dtype.name for t in (*types, *outs))
+    names = dict.fromkeys(dt.name_of(t.dtype) for t in (*types, *outs))
     absent = [n for n in names if n in device.missing_dtypes]
     if absent:
         return Support(False, f"{device.name} has no {' and no '.join(absent)}")

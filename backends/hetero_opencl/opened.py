@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from threading import RLock
 from typing import Any
 
@@ -49,6 +50,8 @@ class OpenCLDriver:
         try:
             self.context = cl.Context([record.handle])
             self.queue = cl.CommandQueue(self.context)
+            for late in ("invoker", "characterize"):  # else the first kernel object waits for their import
+                import_module(f"pyopencl.{late}")
         except cl.Error as e:
             raise DeviceError(f"{record.description} does not open: {e}", hint="hetero doctor") from e
         options = ("-w", *(("-cl-fp32-correctly-rounded-divide-sqrt",) if record.correct_division else ()))
