@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
@@ -34,7 +34,13 @@ DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
 END = "<!-- end of table -->"
 COLUMNS = ("what", "on", "against", "times its speed", "quartiles", "by CPU time", "bar", "met")
 TURNS = 15
-SECONDS = 20.0  # for the turns of one row
+MORE = 4  # times as many turns, where the machine is noisy
+NARROW = 1.15  # the upper quartile over the lower one, of a row that needs no more turns
+SECONDS = 30.0  # for the turns of one row
+
+
+Turn: TypeAlias = tuple[float, float]  # seconds of a call: on the clock, and of the processor
+Pair: TypeAlias = tuple[Turn, Turn]  # ours, and the peer's beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def measured(row: Row, turns: int = TURNS) -> Found:
         return Found(row.what, row.device, row.peer, row.bar, missing=str(e).splitlines()[0])
     bar = row.better or row.bar if on_better_runtime() else row.bar
 
-    def turn(call: Callable[[], Any]) -> tuple[float, float]:
+    def turn(call: Callable[[], Any]) -> Turn:
         quiet()
         found = _turn(call, row.number)
         row.settle()
@@ -76,16 +82,28 @@ def measured(row: Row, turns: int = TURNS) -> Found:
 
     for call in (ours, theirs) * min(2, turns):
         turn(call)
-    pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    pairs: list[Pair] = []
     until = time.perf_counter() + SECONDS
-    while len(pairs) < turns and (len(pairs) < min(3, turns) or time.perf_counter() < until):
-        pairs.append((turn(ours), turn(theirs)))
+    while len(pairs) < min(3, turns) or (time.perf_counter() < until and _more(pairs, turns)):
+        first = turn(theirs) if len(pairs) % 2 else None  # each begins every other time
+        pairs.append((turn(ours), first or turn(theirs)))
     (own, own_cpu), (peer, peer_cpu) = (_medians([p[k] for p in pairs]) for k in (0, 1))
-    quotients = sorted(b[0] / a[0] for a, b in pairs)
-    quarter = len(quotients) // 4
-    spread = quotients[quarter], quotients[-1 - quarter]
+    spread = _quartiles(pairs)
     over = (own - peer) / row.ops
     return Found(row.what, row.device, row.peer, bar, peer / own, peer_cpu / own_cpu, spread, own, over, row.over)
+
+
+def _more(pairs: Sequence[Pair], turns: int) -> bool:
+    """Whether a row needs more turns than it had."""
+    low, high = _quartiles(pairs)
+    return len(pairs) < turns or (high > NARROW * low and 1 < len(pairs) < MORE * turns)
+
+
+def _quartiles(pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Of the quotients of turns side by side."""
+    quotients = sorted(theirs[0] / ours[0] for ours, theirs in pairs)
+    quarter = len(quotients) // 4
+    return quotients[quarter], quotients[-1 - quarter]
 
 
 def on_better_runtime() -> bool:
@@ -104,7 +122,7 @@ def _apart(k: int) -> Found:
     return Found(**said | {"spread": tuple(said["spread"])})
 
 
-def _turn(call: Callable[[], Any], number: int) -> tuple[float, float]:
+def _turn(call: Callable[[], Any], number: int) -> Turn:
     """Seconds of one call, on the clock and of the processor."""
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(number):
@@ -112,7 +130,7 @@ def _turn(call: Callable[[], Any], number: int) -> tuple[float, float]:
     return (time.perf_counter() - wall) / number, (time.process_time() - cpu) / number
 
 
-def _medians(turns: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _medians(turns: Sequence[Turn]) -> tuple[float, float]:
     return statistics.median(t[0] for t in turns), max(statistics.median(t[1] for t in turns), 1e-9)
 
 
