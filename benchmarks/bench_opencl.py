@@ -41,7 +41,10 @@ print(start - begin, time.perf_counter() - start)
 def first_kernel_s(folder: str) -> tuple[float, float]:
     """Seconds in a new process that keeps kernels in `folder`: until the device has its first data, with the import of
     pyopencl; then for trace, compile and first launch of a fused graph."""
-    env = os.environ | {"HETERO_CACHE_DIR": folder, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    env = os.environ | {
+        "HETERO_CACHE_DIR": folder, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": f"{folder}/pyc",  # compiled, as installed modules are
+    }  # fmt: skip
     made = subprocess.run([sys.executable, "-c", FIRST_KERNEL], env=env, capture_output=True, text=True, check=True)
     opened, first = map(float, made.stdout.split()[-2:])
     return opened, first

@@ -11,7 +11,9 @@ from hetero.ops.quantize import SHORT
 
 
 def fold(graph: Graph) -> Graph:
-    """The folding itself is the builder's; this replays the graph through it."""
+    """The folding itself is the builder's; this replays the graph through it, where some node reads constants alone."""
+    if not any(graph.constants.keys() >= set(node.inputs) for node in graph.nodes):
+        return graph
     return rewrite(graph, _as_it_is, fold=True)
 
 
