@@ -45,7 +45,8 @@ Pair: TypeAlias = tuple[Turn, Turn]  # ours, and the peer's beside it
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row as measured. `times`: the peer's median over hetero's; `cpu`: the same of the process's CPU time."""
+    """A row as measured. `times`: the peer's time over hetero's, of turns side by side, the median; `cpu`: the peer's median
+    of the process's CPU time over hetero's."""
 
     what: str
     device: str
@@ -53,7 +54,7 @@ class Found:
     bar: float
     times: float = 0.0
     cpu: float = 0.0
-    spread: tuple[float, float] = (0.0, 0.0)  # quartiles of the quotients of turns side by side
+    spread: tuple[float, float] = (0.0, 0.0)  # quartiles of `times`
     seconds: float = 0.0  # hetero's, median
     over: float = 0.0  # seconds an op beyond the peer's
     most: float = 0.0  # the bar of these, where there is one
@@ -88,9 +89,10 @@ def measured(row: Row, turns: int = TURNS) -> Found:
         first = turn(theirs) if len(pairs) % 2 else None  # each begins every other time
         pairs.append((turn(ours), first or turn(theirs)))
     (own, own_cpu), (peer, peer_cpu) = (_medians([p[k] for p in pairs]) for k in (0, 1))
-    spread = _quartiles(pairs)
-    over = (own - peer) / row.ops
-    return Found(row.what, row.device, row.peer, bar, peer / own, peer_cpu / own_cpu, spread, own, over, row.over)
+    times, over = statistics.median(_quotients(pairs)), (own - peer) / row.ops
+    return Found(
+        row.what, row.device, row.peer, bar, times, peer_cpu / own_cpu, _quartiles(pairs), own, over, row.over
+    )  # fmt: skip
 
 
 def _more(pairs: Sequence[Pair], turns: int) -> bool:
@@ -99,9 +101,13 @@ def _more(pairs: Sequence[Pair], turns: int) -> bool:
     return len(pairs) < turns or (high > NARROW * low and 1 < len(pairs) < MORE * turns)
 
 
+def _quotients(pairs: Sequence[Pair]) -> list[float]:
+    """The time of the peer over that of hetero, of turns side by side: what drifts, drifts for both."""
+    return [theirs[0] / ours[0] for ours, theirs in pairs]
+
+
 def _quartiles(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Of the quotients of turns side by side."""
-    quotients = sorted(theirs[0] / ours[0] for ours, theirs in pairs)
+    quotients = sorted(_quotients(pairs))
     quarter = len(quotients) // 4
     return quotients[quarter], quotients[-1 - quarter]
 
