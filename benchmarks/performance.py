@@ -45,8 +45,8 @@ Pair: TypeAlias = tuple[Turn, Turn]  # ours, and the peer's beside it
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row as measured. `times`: the peer's time over hetero's, of turns side by side, the median; `cpu`: the peer's median
-    of the process's CPU time over hetero's."""
+    """A row as measured. `times`: the peer's time over hetero's, the median of turns side by side; `cpu`: the same of the
+    medians of the process's CPU time."""
 
     what: str
     device: str
