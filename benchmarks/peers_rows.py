@@ -7,7 +7,7 @@ is not installed says so. Results are ready when a call returns, on every side.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import hetero as ht
+from benchmarks import peers_others
 from benchmarks.bench_fusion import gelu, layer_norm
 from hetero import registry
 from hetero.auto import tune
@@ -104,6 +105,11 @@ def _numpy(x: Array) -> tuple[Any, Any]:
     return x, x.copy()
 
 
+def _strict(x: Array) -> tuple[Any, Any]:
+    xp: Any = import_module("array_api_strict")
+    return xp.asarray(x), xp.asarray(x)
+
+
 def _torch(x: Array) -> tuple[Any, Any]:
     torch: Any = import_module("torch")
     return torch.from_numpy(x.copy()), torch.from_numpy(x.copy())
@@ -139,6 +145,14 @@ def _finish() -> None:
 def _gelu_jax(x: Any) -> Any:
     jnp: Any = import_module("jax.numpy")
     return 0.5 * x * (1.0 + jnp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+
+def _gelu_of(peer: Callable[[Array], Call]) -> Callable[[str], Pair]:
+    def pair(device: str) -> Pair:
+        (x,) = _flat()
+        return _ready(device, ht.jit(gelu), x), peer(x)
+
+    return pair
 
 
 def _layer_norm_jax(x: Any, scale: Any, bias: Any) -> Any:
@@ -242,16 +256,26 @@ def _network(device: str, graph: Any, path: str, peer: str = "onnxruntime") -> P
             for n, t in graph.input_types.items()}  # fmt: skip
     if device == "auto":
         tune(graph, feed)
-    if peer == "torch":
-        from benchmarks.torch_network import TorchNetwork
+    return (lambda: graph.run(feed, device=device)), NETWORKS[peer](path, feed)
 
-        theirs: Call = partial(TorchNetwork(path), feed)
-    else:
-        ort: Any = import_module("onnxruntime")
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        theirs = partial(ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run, None, feed)
-    return (lambda: graph.run(feed, device=device)), theirs
+
+def _torch_network(path: str, feed: Mapping[str, Array]) -> Call:
+    from benchmarks.torch_network import TorchNetwork
+
+    return partial(TorchNetwork(path), feed)
+
+
+def _onnxruntime(path: str, feed: Mapping[str, Array]) -> Call:
+    ort: Any = import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return partial(ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run, None, feed)
+
+
+NETWORKS: Mapping[str, Callable[[str, Mapping[str, Array]], Call]] = {
+    "onnxruntime": _onnxruntime, "torch": _torch_network, "openvino": peers_others.openvino,
+    "openvino, as it likes": partial(peers_others.openvino, precision=""),
+}  # fmt: skip
 
 
 def _magika(device: str) -> Pair:
@@ -323,13 +347,17 @@ def _hundred(device: str) -> Pair:
 
 
 BOTH: Sequence[str] = ("opencl", "numpy")
+OPENVINO: Sequence[str] = ("openvino", "openvino, as it likes")  # in float32, and by default
 
 ROWS: list[Row] = [
     Row("eager a + b, 10 float32", "numpy", "NumPy", 1 / 1.7, _add(_numpy), 10_000),
     Row("eager a + b, 10 float32", "numpy", "torch", 2, _add(_torch), 10_000),
+    Row("eager a + b, 10 float32", "numpy", "array-api-strict", 0, _add(_strict), 10_000),
     Row("eager a + b, 10 float32, not waited for", "opencl", "pyopencl.array", 3, _add(_pyopencl), 500, settle=_finish),
     Row("gelu, tanh form, 1e7 float32", "opencl", "jax.jit", 1.8, _against_jax(gelu, _gelu_jax, _flat), better=2.5),
     Row("gelu, tanh form, 1e7 float32", "numpy", "jax.jit", 1 / 1.5, _against_jax(gelu, _gelu_jax, _flat)),
+    Row("gelu, tanh form, 1e7 float32", "numpy", "numexpr", 0, _gelu_of(peers_others.numexpr_gelu)),
+    Row("gelu, tanh form, 1e7 float32", "opencl", "tinygrad", 0, _gelu_of(peers_others.tinygrad_gelu)),
     Row("Black-Scholes, 1e7 options, call and put", "opencl", "jax.jit", 0, _black_scholes_pair, better=2),
     Row("layer norm, 10000 x 1000 float32", "opencl", "jax.jit", 2,
         _against_jax(layer_norm, _layer_norm_jax, _scaled), better=4),
@@ -346,6 +374,7 @@ ROWS: list[Row] = [
     Row("100 ops on 3 x 3 in one graph", "numpy", "NumPy", 0, _hundred, 100, over=1e-6, ops=100),
     Row("ResNet-50, batch 1", "auto", "onnxruntime", 0.97, _light("resnet50"), 3),
     Row("SqueezeNet, batch 1", "auto", "onnxruntime", 0.97, _light("squeezenet"), 10),
+    *(Row("ResNet-50, batch 1", "auto", peer, 0, _light("resnet50", peer), 3) for peer in OPENVINO),
     Row("ResNet-50, batch 1", "opencl", "torch eager", 0, _light("resnet50", "torch"), 3, better=1),
     Row("SqueezeNet, batch 1", "opencl", "torch eager", 0, _light("squeezenet", "torch"), 10, better=1),
     Row("magika, one file", "auto", "onnxruntime", 0.97, _magika, 10),

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -33,6 +34,7 @@ from hetero.errors import HeteroError
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
 END = "<!-- end of table -->"
 COLUMNS = ("what", "on", "against", "times its speed", "quartiles", "by CPU time", "bar", "met")
+PEERS = ("jax", "torch", "onnxruntime", "openvino", "tinygrad", "numexpr", "array-api-strict", "pyopencl")
 TURNS = 15
 MORE = 4  # times as many turns, where the machine is noisy
 NARROW = 1.15  # the upper quartile over the lower one, of a row that needs no more turns
@@ -45,8 +47,8 @@ Pair: TypeAlias = tuple[Turn, Turn]  # ours, and the peer's beside it
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row as measured. `times`: the peer's time over hetero's, the median of turns side by side; `cpu`: the same of the
-    medians of the process's CPU time."""
+    """A row as measured. `times`: the peer's time over hetero's, the median of turns side by side; `cpu`: that of
+    median CPU times."""
 
     what: str
     device: str
@@ -144,13 +146,11 @@ def versions() -> str:
     """What was compared, and on what."""
     import numpy as np
 
-    names = ("jax", "torch", "onnxruntime", "pyopencl")
     found: list[str] = []
-    for name in names:
+    for name in PEERS:
         try:
-            module: Any = __import__(name)
-            found.append(f"{name} {getattr(module, '__version__', None) or module.VERSION_TEXT}")
-        except ImportError:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
             found.append(f"{name} not installed")
     opencl = registry.probe("opencl")
     where = opencl.devices[0].description if opencl.devices else "no OpenCL device"

@@ -15,6 +15,7 @@ import pytest
 import hetero_cupy.device
 import hetero_cupy.opened
 import hetero_cupy.transfers
+import hetero_launch.held
 from hetero import dtype as dt
 from hetero.errors import BackendError, DeviceError, DTypeError, KernelError
 from hetero.graph.build import Builder
@@ -213,6 +214,33 @@ def test_recording_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(6):
             ran(backend, executable, X, device)
         assert machine.counts["graphs"] == 0
+
+
+@with_compiler
+@pytest.mark.parametrize("eager", [False, True], ids=["late", "early"])
+def test_small_launches_that_go_over_together_keep_their_order_with_copies(
+    eager: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits holds its memory: what is dropped meanwhile is not the room of the next copy."""
+    monkeypatch.setattr(hetero_launch.held, "SOON", 1)
+    with pretended(eager=eager) as machine:
+        backend = CupyBackend()
+        device = backend.probe().devices[0]
+        three = TensorType((3,), dt.float32)
+        graph = one_op(OPS["add"], [three, three], {})
+        add: Any = backend.compile(graph, device).direct
+        one = backend.from_host(np.ones(3, np.float32), device)
+        made: list[Any] = []
+        for k in range(60):
+            x = backend.from_host(np.full(3, k, np.float32), device) if k % 20 == 0 else one
+            made += [add(x, one)]
+            del x
+        got = [backend.to_host(m, three, device).tolist() for m in made]
+        assert got == [[1.0 + (k if k % 20 == 0 else 1)] * 3 for k in range(60)]
+        names = [name for name, _, _ in machine.launches]
+        assert names.count("hetero_together") == 3
+        assert names.count("hetero_region") == 60 - 3 * 16
+        machine.check()
 
 
 # -- copies ---------------------------------------------------------------------------------------------------
