@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from hetero.chip import check
 from hetero.chip.chip import Chip
@@ -104,11 +103,13 @@ def map_network(net: Network, chip: Chip, activity: Mapping[str, Array] | None =
 
 def _reach(layers: list[Placed], sources: int) -> Matrix:
     """Synapses of each source (inputs and neurons) in each core."""
+    from scipy.sparse import csr_array  # late: who only looks which devices there are loads this module too
+
     rows = [p.population.source for p in layers]
     columns = [p.parts.core_of_synapse() + p.first_core for p in layers]
     cores = sum(p.parts.cores for p in layers)
     row, column = np.concatenate(rows or [[]]).astype(np.int64), np.concatenate(columns or [[]]).astype(np.int64)
-    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=(sources, cores))
+    return csr_array((np.ones(len(row)), (row, column)), shape=(sources, cores))
 
 
 def _homes(layers: list[Placed], sources: int) -> Array:
@@ -121,10 +122,12 @@ def _homes(layers: list[Placed], sources: int) -> Array:
 
 def _traffic(reach: Matrix, homes: Array, rate: Array) -> Matrix:
     """Spikes from core to core: one for each neuron and core that it reaches, times its rate."""
+    from scipy.sparse import csr_array
+
     row, column = reach.nonzero()
     mine = homes[row] >= 0
     n = reach.shape[1]
-    return sparse.csr_array((rate[row[mine]], (homes[row[mine]], column[mine])), shape=(n, n))
+    return csr_array((rate[row[mine]], (homes[row[mine]], column[mine])), shape=(n, n))
 
 
 def _hops(reach: Matrix, homes: Array, tiles: Array) -> Array:

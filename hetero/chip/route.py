@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import sparse
 
 from hetero.op import Array
 
@@ -33,8 +32,10 @@ def place(traffic: Matrix, shape: tuple[int, int, int]) -> Array:
     The core with most traffic goes to the middle; then always the one that those already there talk to most, to the
     free slot that is best for it; then pairs are swapped as long as that helps. No chance is in it.
     """
+    from scipy.sparse import csr_array  # late, as in mapping.py
+
     rows, columns, per_tile = shape
-    both: Matrix = sparse.csr_array(traffic + traffic.T)
+    both: Matrix = csr_array(traffic + traffic.T)
     n = both.shape[0]
     middle = np.array([(rows - 1) / 2, (columns - 1) / 2])
     tiles = np.indices((rows, columns)).reshape(2, -1).T
