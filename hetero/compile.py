@@ -95,8 +95,8 @@ class Program:
 
 
 def _count(segment: Segment) -> None:
-    for op, n in segment.ops.items():
-        counters.count(op, segment.device.name, n)
+    if segment.ops:
+        counters.count_all(segment.ops, segment.device.name)
 
 
 class _Held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -83,6 +83,11 @@ def add_source(device: str, op: str, calls: Callable[[], int]) -> None:
 def count(op: str, device: str, calls: int = 1) -> None:
     """`op` ran on `device`."""
     OPS[device][op] += calls
+
+
+def count_all(ops: Mapping[str, int], device: str) -> None:
+    """Each of `ops` ran on `device`, so often."""
+    OPS[device].update(ops)
 
 
 def count_fallback(fallback: Fallback) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,14 +79,39 @@ def _call_on_host(
 def run(graph: Graph, feed: Mapping[str, Any], device: str | Device | None = None) -> dict[str, Array]:
     """`graph.run`: NumPy arrays in and out, by name."""
     target = device_of(device)
-    arrays = check_feed(graph, feed)
-    program = program_for(graph, {n: a.shape for n, a in arrays.items()}, target)
-    if program is None:
-        return run_in_stages(graph, arrays, target, config.fallback())
-    buffers = [upload(a, target) for a in arrays.values()]
-    outs = program(*buffers)
-    types = program.graph.output_types
-    return {n: download(b, t, target) for b, (n, t) in zip(outs, types.items(), strict=True)}
+    again: _Again | None = graph.__dict__.get("_again")
+    if again is None or not again.fits(feed, target):
+        arrays = check_feed(graph, feed)
+        program = program_for(graph, {n: a.shape for n, a in arrays.items()}, target)
+        if program is None:
+            return run_in_stages(graph, arrays, target, config.fallback())
+        inputs = tuple((n, a.shape, a.dtype) for n, a in arrays.items())
+        again = _Again(target, config.fallback(), inputs, program, tuple(program.graph.output_types.items()))
+        graph.__dict__["_again"] = again
+        feed = arrays
+    outs = again.program(*[upload(feed[n], target) for n, _, _ in again.inputs])
+    return {n: download(b, t, target) for b, (n, t) in zip(outs, again.outputs, strict=True)}
+
+
+class _Again(NamedTuple):
+    """A run of a graph, for the next one like it: behind a network of milliseconds, which leaves nothing of ours in the
+    caches, to check and to look up again takes 0.2 of them."""
+
+    device: Device
+    policy: str
+    inputs: tuple[tuple[str, tuple[int, ...], Any], ...]  # name, shape, dtype
+    program: Program
+    outputs: tuple[tuple[str, TensorType], ...]
+
+    def fits(self, feed: Mapping[str, Any], device: Device) -> bool:
+        """Whether `feed` is arrays of the same names, shapes and dtypes, for the same device."""
+        if device is not self.device or len(feed) != len(self.inputs) or config.fallback() != self.policy:
+            return False
+        for name, shape, dtype in self.inputs:
+            array = feed.get(name)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                return False
+        return True
 
 
 def program_for(graph: Graph, shapes: Mapping[str, tuple[int, ...]], device: Device) -> Program | None:

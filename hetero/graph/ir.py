@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -212,7 +212,13 @@ class Graph:
 
     def run(self, feed: Mapping[str, Any], *, device: str | None = None) -> dict[str, Array]:
         """The outputs by name, as NumPy arrays, computed on `device` or on the backend in use."""
-        return import_module("hetero.execute").run(self, feed, device)  # by name: running stands above the graph
+        return _execute().run(self, feed, device)
+
+
+@cache
+def _execute() -> Any:
+    """By name: running stands above the graph."""
+    return import_module("hetero.execute")
 
 
 def canonical(value: Any) -> str:
