@@ -14,7 +14,8 @@ import hetero as ht
 from hetero import dtype as dt
 from hetero import registry
 from hetero.compile import FallbackWarning, compile
-from hetero.errors import BackendError, ConfigError, DeviceError
+from hetero.dim import Dim
+from hetero.errors import BackendError, ConfigError, DeviceError, DTypeError, GraphError
 from hetero.graph.build import Builder
 from hetero.graph.ir import Graph
 from hetero.op import TensorType
@@ -229,3 +230,23 @@ y * y
 print(ht.stats().ops["numpy:0"])
 """
     assert run_python(code).splitlines() == ["{'add': 2, 'subtract': 1, 'negative': 1}", "{'multiply': 1}"]
+
+
+def test_a_run_like_the_last_one_is_still_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = Builder("sum")
+    x, y = (builder.input(name, TensorType((Dim.symbol("n"),), dt.float32)) for name in "xy")
+    graph = builder.build({"z": builder("add", x, y)})
+    feed = {"x": np.ones(3, np.float32), "y": np.ones(3, np.float32)}
+    for _ in range(2):
+        assert graph.run(feed)["z"].tolist() == [2, 2, 2]
+    assert graph.run({k: np.ones(2, np.float32) for k in feed})["z"].tolist() == [2, 2]
+    assert graph.run({"y": feed["y"], "x": 2 * feed["x"]})["z"].tolist() == [3, 3, 3]
+    with pytest.raises(DTypeError, match="'x' wants float32, got float64"):
+        graph.run({"x": np.ones(3), "y": feed["y"]})
+    with pytest.raises(GraphError, match="unknown 'w'"):
+        graph.run(feed | {"w": feed["x"]})
+    with pytest.raises(GraphError, match="missing 'y'"):
+        graph.run({"x": feed["x"]})
+    monkeypatch.setenv("HETERO_FALLBACK", "sometimes")
+    with pytest.raises(ConfigError):
+        graph.run(feed)
