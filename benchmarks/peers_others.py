@@ -28,8 +28,10 @@ def tinygrad_gelu(x: Array) -> Callable[[], Any]:
     except Exception as e:  # it has no error of its own for that
         raise ImportError(f"tinygrad finds no OpenCL by itself: {e}") from e
 
+    half, one, root, cubic = NUMBERS.values()
+
     def formula(t: Any) -> Any:
-        return (0.5 * t * (1.0 + (0.7978845608028654 * (t + 0.044715 * t * t * t)).tanh())).realize()
+        return (half * t * (one + (root * (t + cubic * t * t * t)).tanh())).realize()
 
     fast, there = tinygrad.TinyJit(formula), tinygrad.Tensor(x, device="CL").realize()
 
@@ -44,8 +46,9 @@ def openvino(path: str, feed: Mapping[str, Array], precision: str = "f32") -> Ca
     """The file on the processor, in float32; with `precision` "" in what OpenVINO takes by itself (bfloat16, where the
     processor has products of it)."""
     ov: Any = import_module("openvino")
-    model = ov.Core().read_model(path)
+    core = ov.Core()
+    model = core.read_model(path)
     model.reshape({name: list(a.shape) for name, a in feed.items()})
     hint = {"INFERENCE_PRECISION_HINT": precision} if precision else {}
-    request = ov.Core().compile_model(model, "CPU", hint).create_infer_request()
+    request = core.compile_model(model, "CPU", hint).create_infer_request()
     return partial(request.infer, dict(feed))

@@ -98,9 +98,9 @@ def measured(row: Row, turns: int = TURNS) -> Found:
 
 
 def _more(pairs: Sequence[Pair], turns: int) -> bool:
-    """Whether a row needs more turns than it had."""
+    """Whether a row needs more turns than it had: `turns`, and more where they differ; one by itself does not."""
     low, high = _quartiles(pairs)
-    return len(pairs) < turns or (high > NARROW * low and 1 < len(pairs) < MORE * turns)
+    return len(pairs) < turns or (high > NARROW * low and len(pairs) < MORE * turns)
 
 
 def _quotients(pairs: Sequence[Pair]) -> list[float]:

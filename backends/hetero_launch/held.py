@@ -37,7 +37,7 @@ class Held:
         failed: Callable[[Exception], HeteroError],
     ) -> None:
         """`places` are the positions of arguments in memory and which of a row each is; `size` is that of the output's
-        block; `build` gives the kernel for several."""
+        block; `build` gives the kernel that does many together."""
         self._runtime, self._pool, self._build, self._size = runtime, runtime.pool, build, size
         self._bind, self._launch = one.bind, one.launch
         self._failed, self._failure = failed, (DeviceError, *runtime.failure)
@@ -46,7 +46,7 @@ class Held:
         self._spread = [
             (call * len(places) + k, call, which) for call in range(self._most) for k, (_, which) in enumerate(places)
         ]
-        self._several: Bound | None = None
+        self._together: Bound | None = None
         self._full = 0  # times that enough were there
         self._rows: list[Row] = []
         self._made: set[Block] = set()
@@ -81,9 +81,9 @@ class Held:
         if len(rows) == self._most:
             self._full += 1
             if self._full == SOON:
-                self._several = self._built()
-            if self._several is not None:
-                return self._at_once(self._several, rows)
+                self._together = self._built()
+            if self._together is not None:
+                return self._at_once(self._together, rows)
         for row in rows:
             self._alone(row)
 
@@ -93,14 +93,14 @@ class Held:
             bind(position, row[which].mem)
         self._launch()
 
-    def _at_once(self, several: Bound, rows: list[Row]) -> None:
-        bind = several.bind
+    def _at_once(self, together: Bound, rows: list[Row]) -> None:
+        bind = together.bind
         for position, call, which in self._spread:
             bind(position, rows[call][which].mem)
-        several.launch()
+        together.launch()
 
     def _built(self) -> Bound | None:
-        """The kernel for several; None on a driver that does not build it, which costs time and nothing else."""
+        """The kernel that does many together; None on a driver that does not build it, which costs time only."""
         try:
             return self._build()
         except KernelError as e:

@@ -53,7 +53,7 @@ class Programs:
             return None
         try:
             program = self._cl._cl._Program(self._context, [self._device], [binary])
-            program._build(" ".join(self._options).encode())  # what cl.Program's takes half as long again for
+            program._build(" ".join(self._options).encode())  # cl.Program.build takes half as long again
             return program
         except self._cl.Error as e:  # a driver may refuse what an earlier one made
             log.info("a cached kernel is refused, and built again: %s", e)

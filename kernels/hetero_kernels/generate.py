@@ -21,7 +21,7 @@ from hetero_kernels.parts import (
     store_one,
     store_some,
     writes,
-)  # fmt: skip
+)
 from hetero_kernels.region import Region
 from hetero_kernels.sweeps import parked, sweeps
 

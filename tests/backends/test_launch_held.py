@@ -19,8 +19,9 @@ from hetero.spi import Device
 from hetero_launch import Bound, Runtime, held
 from hetero_opencl import OpenCLBackend
 from hetero_opencl.opened import OpenCLDriver
+from launching import ABSENT
 
-pytestmark = pytest.mark.skipif(not OpenCLBackend().probe().devices, reason="no OpenCL device")
+pytestmark = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
 
 class Watched:

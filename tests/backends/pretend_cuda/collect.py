@@ -149,8 +149,8 @@ def collect(backend: Backend, device: Device) -> None:
         if not unsupported(backend, lowered, device):
             backend.compile(lowered, device)
     for graph in small_ones():
-        direct: Any = backend.compile(graph, device).direct  # type: ignore[attr-defined]  # pyright: ignore
-        direct.__self__._build()
+        executable: Any = backend.compile(graph, device)  # whose direct call the protocol does not name
+        executable.direct.__self__._build()
     small, event_driven.SMALL = event_driven.SMALL, 0
     try:
         for seed, rule in enumerate(RULES):
